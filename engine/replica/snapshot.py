@@ -1,0 +1,251 @@
+"""Taking a point: one rsync pass into the tree, the way back kept as a difference, one rename that makes it visible.
+
+The order of writes, and what a crash after each step leaves behind, is specified in FORMAT.md.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from engine import __version__
+from engine.config import Config
+from engine.entries import Kind
+from engine.events import Job, step
+from engine.replica import catalog as catalogs
+from engine.replica import difference, journal, packs, recover, rsync
+from engine.replica.catalog import Catalog
+from engine.replica.difference import Difference, Touched
+from engine.replica.disk import clone_file
+from engine.replica.index import FirstIndex
+from engine.replica.layout import Store, fsync_dir, machine_id, sync_filesystem, user_name, write_document
+from engine.replica.source import View, view
+from engine.results import SnapshotRequest
+from engine.run import Process
+from engine.text import message, printable, shown_path
+
+Base = tuple[int, str, dict[str, Any]]
+
+
+class Snapshot:
+    """One point being taken. The caller holds the write lock and has recovered the store."""
+
+    def __init__(self, store: Store, config: Config, request: SnapshotRequest, job: Job) -> None:
+        self.store, self.config, self.request, self.job = store, config, request, job
+        self.base, self.seq = self._base()
+        self.created = (request.when or datetime.now(UTC)).astimezone(UTC)
+        self.id = self._new_id()
+        self.work = store.place(b"work", os.fsencode(self.id))
+        self.started = time.monotonic()
+        self.counts: dict[str, int] = defaultdict(int)
+        self.diff_bytes = 0
+        self.doc: dict[str, Any] = {}
+
+    def _base(self) -> tuple[Base | None, int]:
+        if not os.path.exists(self.store.catalog):
+            return None, 1
+        with Catalog.open(self.store) as catalog:
+            points = catalog.points()
+            highest = int(catalog.meta("last_seq") or 0)
+        return (points[-1] if points else None), max([highest, *(p[0] for p in points)]) + 1
+
+    def _new_id(self) -> str:
+        name = self.created.strftime("%Y-%m-%d_%H-%M-%S")
+        taken = set(self.store.point_ids())
+        candidates = (name if n == 1 else f"{name}-{n}" for n in range(1, len(taken) + 2))
+        return next(c for c in candidates if c not in taken)
+
+    def take(self) -> dict[str, Any]:
+        """Take the point and return its document; on any failure the store is put back as it was. Raises."""
+        entry = {"operation": "snapshot", "id": self.id, "seq": self.seq,
+                 "base": self.base[1] if self.base else None, "base_seq": self.base[0] if self.base else None}
+        journal.begin(self.store, entry)
+        try:
+            step("snapshot-begun")
+            os.makedirs(os.path.join(self.work, b"point"))
+            os.mkdir(os.path.join(self.work, b"old"))
+            with view(self.config, self.store) as source:
+                self.doc = self._document(source)
+                self._first(source) if self.base is None else self._next(source, self.base)
+        except BaseException:
+            recover.recover(self.store, Job())
+            raise
+        recover.recover(self.store, Job())  # the point is visible: what is left is to clean up
+        return self.doc
+
+    # --- the two ways ----------------------------------------------------------------------------------------------
+
+    def _first(self, source: View) -> None:
+        with Catalog.create(os.path.join(self.work, b"catalog.sqlite")) as catalog:
+            index = FirstIndex(catalog, self.store.tree, self.seq, self.job)
+            self._copy(source, index.add, ())
+            step("snapshot-copied")
+            self.job.progress("indexing", index.counts["created"])
+            index.finish()
+            catalog.finish()
+            self.counts.update(index.counts)
+            self.doc["counts"] = catalog.totals(self.seq)
+            self.doc["allocated"] = index.allocated
+            self._write_point(catalog)
+        step("snapshot-cataloged")
+        self.job.progress("making it durable")
+        sync_filesystem(self.store.path)
+        os.rename(os.path.join(self.work, b"catalog.sqlite"), self.store.catalog)
+        catalogs.seal(self.store)
+        self._show()
+
+    def _next(self, source: View, base: Base) -> None:
+        with Catalog.open(self.store, write=True) as catalog, catalog.transaction():
+            touched = Touched()
+            self._split_links(catalog, source, touched)
+            self._copy(source, self._noting(touched), ("--backup", b"--backup-dir=" + self._old))
+            step("snapshot-copied")
+            work = Difference(catalog, self.store.tree, self._old, touched, self.job)
+            self._write_difference(work, catalog, base)
+            step("snapshot-packed")
+            self.job.progress("making it durable")
+            sync_filesystem(self.store.path)
+            self._place_difference(base)
+            step("snapshot-diff-placed")
+        step("snapshot-cataloged")
+        catalogs.seal(self.store)
+        self._show()
+
+    @property
+    def _old(self) -> bytes:
+        return os.path.join(self.work, b"old")
+
+    def _copy(self, source: View, on_item: Callable[[rsync.Item], None], options: tuple[str | bytes, ...]) -> None:
+        filters = rsync.write_filters(os.path.join(self.work, b"filters"), source.filters)
+        compare = ("--checksum",) if self.config.compare_checksums else ()
+        checksum = f"--checksum-choice={self.store.identity['checksum']}"
+        argv = rsync.copy_argv(source.inside, self.store.tree, (
+            "--delete", "--delete-excluded", checksum, *compare, *source.options, *options), filters)
+        self.job.progress("comparing")
+        items = os.path.join(self.work, b"point", b"items.zst")
+        with Process(["zstd", "-q", "-1", "-o", items], feed=True) as log:
+            outcome = rsync.run(source.space.wrap(argv), on_item, self.job, log.stdin.write)
+            log.stdin.close()
+            log.check()
+        for problem in outcome.problems:
+            self.job.warn(message(problem))
+        self.doc["rsync"] = {"status": outcome.status, "problems": [message(p) for p in outcome.problems[:1000]]}
+
+    def _noting(self, touched: Touched) -> Callable[[rsync.Item], None]:
+        copied = 0
+
+        def note(item: rsync.Item) -> None:
+            nonlocal copied
+            touched.add(item.path, item.csum, item.linked)
+            copied += item.size if item.csum else 0
+            self.job.progress("copying", len(touched.csums), current=item.path, bytes_done=copied)
+        return note
+
+    def _split_links(self, catalog: Catalog, source: View, touched: Touched) -> None:
+        """Break hard links in the tree that the source no longer has: rsync only ever adds links (rsync(1), -H)."""
+        groups: dict[int, list[catalogs.Row]] = defaultdict(list)
+        for row in catalog.rows("link IS NOT NULL AND last IS NULL", order="link"):
+            groups[row.entry.link or 0].append(row)
+        for rows in groups.values():
+            inodes: dict[tuple[int, int], list[catalogs.Row]] = defaultdict(list)
+            for row in rows if len(rows) > 1 else ():
+                try:
+                    info = os.lstat(os.path.join(source.path, row.entry.path))
+                    inodes[info.st_dev, info.st_ino].append(row)
+                except (FileNotFoundError, NotADirectoryError):
+                    continue
+            for apart in sorted(inodes.values(), key=len)[:-1]:
+                for row in apart:
+                    clone_file(os.path.join(self.store.tree, row.entry.path), row.entry)
+                    touched.add(row.entry.path)
+                    touched.add(os.path.dirname(row.entry.path))
+
+    # --- writing the result -----------------------------------------------------------------------------------------
+
+    def _write_difference(self, work: Difference, catalog: Catalog, base: Base) -> None:
+        diff = os.path.join(self.work, b"diff")
+        os.mkdir(diff)
+        with packs.PackWriter(diff) as writer:
+            records = difference.write_records(work.records(writer), diff)
+        packs.write_sums(diff)
+        self.counts.update(work.counts)
+        work.commit(self.seq, base[0], records)
+        self.diff_bytes = used(diff)
+        base_doc = base[2] | {"own_bytes": self.diff_bytes + used(self.store.point(base[1]))}
+        catalog.put_point(base[0], base[1], base_doc)
+        self.doc["counts"] = add_counts(base[2]["counts"], work) or catalog.totals(self.seq)
+        self.doc["allocated"] = int(base[2].get("allocated", 0)) + work.allocated
+        self._write_point(catalog)
+
+    def _write_point(self, catalog: Catalog) -> None:
+        self.doc["changed"] = {k: self.counts[k] for k in ("created", "changed", "deleted", "attrs", "bytes_copied")}
+        self.doc["seconds"] = round(time.monotonic() - self.started, 3)
+        directory = os.path.join(self.work, b"point")
+        self.doc["files"] = {"items.zst": packs.file_sum(os.path.join(directory, b"items.zst"))}
+        write_document(os.path.join(directory, b"point.yaml"), self.doc)
+        catalog.put_point(self.seq, self.id, self.doc)
+        catalog.set_meta("last_seq", str(self.seq))
+
+    def _place_difference(self, base: Base) -> None:
+        os.rename(os.path.join(self.work, b"diff"), self.store.point(base[1], b"diff"))
+        fsync_dir(self.store.point(base[1]))
+
+    def _show(self) -> None:
+        """The rename that makes the point exist."""
+        step("snapshot-sealed")
+        os.rename(os.path.join(self.work, b"point"), self.store.point(self.id))
+        fsync_dir(self.store.place(b"points"))
+        step("snapshot-visible")
+
+    def _document(self, source: View) -> dict[str, Any]:
+        root = os.path.realpath(os.fsencode(self.config.root))
+        return {
+            "id": self.id, "number": self.seq, "created": self.created.isoformat(timespec="seconds"),
+            "comment": self.request.comment, "tags": list(self.request.tags), "pinned": self.request.pin,
+            "reason": self.request.reason, "taken_by": user_name(), "host": socket.gethostname(),
+            "machine_id": machine_id(root), "root": printable(root), "os": _os_name(root),
+            "kernel": os.uname().release if root == b"/" else "", "rollpoint": __version__,
+            "sources": list(source.sources), "excludes": [printable(p) for p in map(os.fsencode, self.config.excludes)],
+            "databases": [shown_path(os.fsencode(d).strip(b"/")) for d in self.config.databases],
+        }
+
+
+def add_counts(base: Mapping[str, int], work: Difference) -> dict[str, int] | None:
+    """Return the counts of the new tree from those of the old one; None when hard links make that uncertain."""
+    counts = dict(base)
+    names = {Kind.FILE: "files", Kind.DIR: "dirs", Kind.LINK: "links"}
+    for path in work.changed:
+        row, new = work.old.get(path), work.new.get(path)
+        for entry, sign in ((row.entry if row else None, -1), (new, 1)):
+            if entry is None:
+                continue
+            if entry.link is not None:
+                return None
+            counts[names.get(entry.kind, "others")] += sign
+            counts["bytes"] += sign * entry.size
+    return None if work.relinked else counts
+
+
+def used(directory: bytes) -> int:
+    """Return the disk space in bytes that the files in a directory (and in those below it) take."""
+    total = 0
+    for place, _, names in os.walk(directory):
+        total += sum(os.lstat(os.path.join(place, n)).st_blocks * 512 for n in names)
+    return total
+
+
+def _os_name(root: bytes) -> str:
+    for name in (b"etc/os-release", b"usr/lib/os-release"):
+        try:
+            with open(os.path.join(root, name), "rb") as file:
+                for line in file:
+                    if line.startswith(b"PRETTY_NAME="):
+                        return printable(line[12:].strip().strip(b'"'))
+        except OSError:
+            continue
+    return ""

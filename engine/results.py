@@ -1,0 +1,141 @@
+"""What the engine's verbs return: plain frozen data, for the command line and the screens alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from engine.entries import Diff
+from engine.points import RestorePoint
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """Health and size of the store, measured. `limit_bytes` is the size rule's limit (None: no limit known yet),
+    `holder` who holds the write lock now ("" for nobody), `unfinished` the operation a crash left ("" for none),
+    `rollback` the state of an interrupted rollback ("" for none)."""
+
+    path: str
+    root: str
+    exists: bool
+    read_only: bool
+    store_bytes: int
+    tree_bytes: int
+    free_bytes: int
+    limit_bytes: int | None
+    points: int
+    holder: str
+    unfinished: str
+    rollback: str
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRequest:
+    """What the admin wants to remember of a point. `when` (aware) stands in for the clock in demos and tests."""
+
+    comment: str = ""
+    tags: tuple[str, ...] = ()
+    pin: bool = False
+    reason: str = "manual"  # manual, schedule, safety, hook
+    when: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotResult:
+    point: RestorePoint
+    created: int                # entries
+    changed: int
+    deleted: int
+    attrs: int
+    bytes_copied: int
+    diff_bytes: int             # what the reverse difference takes on disk
+    pruned: tuple[str, ...]     # ids removed to make room
+    excluded: tuple[str, ...]   # patterns
+    databases: tuple[str, ...]  # by name
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something a plan, verify or doctor has to say. level: ``info``, ``warning`` or ``blocker``."""
+
+    level: str
+    text: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackPlan:
+    point: RestorePoint
+    root: str
+    scope: tuple[str, ...]              # ("system",) or ("path=/etc", …)
+    diff: Diff                          # older="live" -> newer=point: what rolling back will do to each path
+    newer: tuple[RestorePoint, ...]     # points taken after it (roll forward stays possible)
+    excluded: tuple[str, ...]
+    databases: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    commands: tuple[str, ...]           # the exact commands, printable
+    packages: tuple[str, ...] = ()      # "openssl 3.0.15 -> 3.0.11"
+    kernels: tuple[str, ...] = ()
+    boot: tuple[str, ...] = ()          # the boot issue fills this
+
+    @property
+    def blocked(self) -> bool:
+        return any(f.level == "blocker" for f in self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackResult:
+    point: RestorePoint
+    safety_point: RestorePoint | None
+    applied: int
+    verified: bool
+    differences: tuple[str, ...]        # printable lines: what still differs after it (excluded things never count)
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """Whether a point stays, and the rule that decided it (``newest``, ``pinned``, ``younger than 86400 s``, …)."""
+
+    point: RestorePoint
+    keep: bool
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class PruneResult:
+    removed: tuple[str, ...]
+    failed: tuple[tuple[str, str], ...]  # (id, why)
+    freed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    point: str       # id, or "" for the store itself
+    path: bytes      # path in the point, or b""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    points: int
+    entries: int
+    bytes_read: int
+    damage: tuple[Damage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RepairReport:
+    done: tuple[str, ...]      # sentences: what was finished, undone or rebuilt
+    left: tuple[Damage, ...]   # what cannot be mended
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreResult:
+    point: RestorePoint
+    entries: int
+    bytes: int
+    seconds: float
+    detail: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,301 @@
+"""Going back: plan -> preview -> confirm -> journal -> apply -> verify; interrupted ones are resumed or undone.
+
+Applying is one rsync pass from the opened point onto the target view, deletions after the copies. It can be repeated
+at any time and always ends in the same state, so resuming is applying again, and undoing is rolling back to the
+safety point that was taken first.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from engine.config import Config
+from engine.entries import Diff, Entry, Status
+from engine.errors import DamageError, RefusedError, UsageError
+from engine.events import Job, step
+from engine.machine import packages
+from engine.machine.mounts import Space, private_space
+from engine.points import RestorePoint
+from engine.replica import query, rsync
+from engine.replica.catalog import Catalog
+from engine.replica.content import Contents
+from engine.replica.disk import apply_attributes, clone_file, read_entry, walk
+from engine.replica.layout import Store, check_source, read_document, user_name, write_document
+from engine.replica.opened import open_point
+from engine.replica.source import View, filters, view
+from engine.results import Finding, RollbackPlan
+from engine.run import scratch
+from engine.text import human_size, inner_path, message, printable, shown_path
+
+JOURNAL = b"rollback.yaml"
+_SPARE = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a rollback may touch: everything (no paths), or these paths and what is in them."""
+
+    paths: tuple[bytes, ...] = ()
+
+    @staticmethod
+    def parse(words: Sequence[str]) -> Scope:
+        """Return the scope that ``system`` or ``path=/etc`` … name. Raises UsageError."""
+        paths: list[bytes] = []
+        for word in words:
+            name, _, value = word.partition("=")
+            if name == "path" and inner_path(value):
+                paths.append(inner_path(value))
+            elif word != "system":
+                raise UsageError(f"{word!r} is no scope", hint="use system or path=PATH")
+        if paths and "system" in words:
+            raise UsageError("the scopes system and path=… exclude each other", hint="name one kind of scope")
+        return Scope(tuple(dict.fromkeys(paths)))
+
+    def words(self) -> tuple[str, ...]:
+        """Return the scope as the command line writes it."""
+        return tuple(f"path={os.fsdecode(b'/' + p)}" for p in self.paths) or ("system",)
+
+
+def plan(store: Store, config: Config, catalog: Catalog, point: RestorePoint, scope: Scope, job: Job) -> RollbackPlan:
+    """Return what going back to `point` would change; nothing is touched."""
+    root = os.path.realpath(os.fsencode(config.root))
+    now = query.diff_live(store, config, catalog, point, scope.paths, job)
+    diff = inverted(now)
+    listed = query.points(store)
+    findings = list(_findings(store, config, catalog, point, scope, diff, root))
+    kernels = [f"kernel {packages.kernel_of(c.path)} {'comes back' if c.status is Status.CREATED else 'goes'}"
+               for c in diff.changes if packages.kernel_of(c.path) and c.status in (Status.CREATED, Status.DELETED)]
+    return RollbackPlan(
+        point, printable(root), scope.words(), diff, tuple(p for p in listed if p.number > point.number),
+        tuple(printable(os.fsencode(p)) for p in config.excludes),
+        tuple(shown_path(os.fsencode(d).strip(b"/")) for d in config.databases), tuple(findings),
+        _commands(store, config, point, scope), _packages(store, catalog, point, diff, root), tuple(kernels))
+
+
+def inverted(diff: Diff) -> Diff:
+    """Return the difference in the other direction."""
+    back = {Status.CREATED: Status.DELETED, Status.DELETED: Status.CREATED}
+    changes = tuple(type(c)(c.path, back.get(c.status, c.status), c.new, c.old, c.what) for c in diff.changes)
+    return Diff(diff.newer, diff.older, changes)
+
+
+def _findings(store: Store, config: Config, catalog: Catalog, point: RestorePoint, scope: Scope, diff: Diff,
+              root: bytes) -> Iterator[Finding]:
+    if point.state != "ok":
+        yield Finding("blocker", f"point {point.id} is damaged: {point.problems[0] if point.problems else ''}",
+                      "choose another point; `rollpoint verify` says what is damaged")
+    try:
+        check_source(store, root)
+    except RefusedError as error:
+        yield Finding("blocker", error.message, error.hint)
+    left = interrupted(store)
+    if left:
+        yield Finding("blocker", left, "finish it with `rollpoint rollback --resume` or `--undo` first")
+    if config.read_only:
+        yield Finding("blocker", "the configuration says read_only", "take `read_only` out of the configuration")
+    for path in scope.paths:
+        if catalog.at(path, point.number) is None and not os.path.lexists(os.path.join(root, path)):
+            yield Finding("blocker", f"{shown_path(path)} is neither in the point nor on the system",
+                          "check the path")
+    yield from _room(diff, root)
+    recorded = set(point.doc.get("databases", ())) - {shown_path(os.fsencode(d).strip(b"/")) for d in config.databases}
+    for name in sorted(recorded):
+        yield Finding("warning", f"the database {name} was left out of the point but is not excluded now",
+                      "add it to `databases`, or it will be deleted by this rollback")
+
+
+def _room(diff: Diff, root: bytes) -> Iterator[Finding]:
+    grows = sum((c.new.size if c.new else 0) - (c.old.size if c.old else 0) for c in diff.changes
+                if c.status is not Status.DELETED)
+    largest = max((c.new.size for c in diff.changes if c.new), default=0)
+    room = os.statvfs(root)
+    free, needed = room.f_bavail * room.f_frsize, max(0, grows) + largest + _SPARE
+    if needed > free and (grows > 0 or largest):
+        yield Finding("blocker", f"not enough room on {printable(root)}: {human_size(needed)} are needed while "
+                      f"files are put back, {human_size(free)} are free",
+                      f"free {human_size(needed - free)} first, or roll back some paths only")
+
+
+def _packages(store: Store, catalog: Catalog, point: RestorePoint, diff: Diff, root: bytes) -> tuple[str, ...]:
+    if not any(c.path == packages.DPKG_STATUS and c.old and c.new for c in diff.changes):
+        return ()
+    row = catalog.at(packages.DPKG_STATUS, point.number)
+    assert row is not None
+    try:
+        with Contents(store, catalog).open(row) as file, open(os.path.join(root, packages.DPKG_STATUS), "rb") as live:
+            return tuple(packages.differences(packages.dpkg(live.read()), packages.dpkg(file.read())))
+    except (OSError, DamageError):
+        return ()
+
+
+def _options(config: Config, scope: Scope) -> list[str]:
+    options = ["--delete-after", *(["--checksum"] if config.compare_checksums else [])]
+    return [*options, "--relative", "--no-implied-dirs", "--delete-missing-args", "--force"] if scope.paths else options
+
+
+def _argv(config: Config, scope: Scope, source: bytes, target: View, listed: bytes, extra: Sequence[str] = ()
+          ) -> list[str | bytes]:
+    argv = rsync.copy_argv(source, target.inside, [*_options(config, scope), *target.options, *extra], listed)
+    if scope.paths:
+        argv[-2:-1] = [os.path.join(source, b".", p) for p in scope.paths]
+    return target.space.wrap(argv)
+
+
+def _commands(store: Store, config: Config, point: RestorePoint, scope: Scope) -> tuple[str, ...]:
+    root = os.path.realpath(os.fsencode(config.root))
+    shown = View(Space(), root, root, (), (), filters(config, store, root))
+    opened = store.tree if point.newest else b"POINT"
+    argv = _argv(config, scope, opened, shown, b"EXCLUDES")
+    lines = [] if point.newest else [f"mount -t overlay -o ro,lowerdir=STAGING:{printable(store.tree)} POINT"]
+    lines.append(" ".join(printable(a) for a in argv if not str(a).startswith("--out-format")))
+    lines += [f"EXCLUDES: {printable(p)}" for p in shown.filters]
+    return tuple(lines)
+
+
+# --- the journal ---------------------------------------------------------------------------------------------------
+
+
+def read_journal(store: Store) -> dict[str, Any] | None:
+    """Return the last rollback's journal, or None when there was none. Raises DamageError."""
+    try:
+        return read_document(store.place(JOURNAL))
+    except FileNotFoundError:
+        return None
+
+
+def interrupted(store: Store) -> str:
+    """Return a sentence about a rollback that was not finished, or ""."""
+    try:
+        entry = read_journal(store)
+    except DamageError as error:
+        return error.message
+    if entry is None or entry["phase"] != "applying":
+        return ""
+    verb = "undoing a rollback" if entry.get("undo") else f"a rollback to point {entry['point']}"
+    return f"{verb} of {entry['root']} was interrupted (begun {entry['started']} by {entry['user']})"
+
+
+def protected(store: Store) -> dict[str, str]:
+    """Return the points that an unfinished rollback needs, with the reason."""
+    entry = read_journal(store)
+    if entry is None or entry["phase"] != "applying":
+        return {}
+    return {i: "needed by an interrupted rollback" for i in (entry["point"], entry["safety"]) if i}
+
+
+def begin(store: Store, config: Config, point: RestorePoint, scope: Scope, safety: str | None, *, undo: bool = False
+          ) -> dict[str, Any]:
+    """Write the journal of a rollback that is about to change the target, and return it."""
+    entry = {"phase": "applying", "point": point.id, "root": printable(os.path.realpath(os.fsencode(config.root))),
+             "scope": [printable(os.fsencode(w)) for w in scope.words()],
+             "paths": [p.hex() for p in scope.paths], "safety": safety, "undo": undo, "user": user_name(),
+             "pid": os.getpid(), "started": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")}
+    write_document(store.place(JOURNAL), entry)
+    return entry
+
+
+def scope_of(entry: dict[str, Any]) -> Scope:
+    """Return the scope that a journal holds."""
+    return Scope(tuple(bytes.fromhex(p) for p in entry["paths"]))
+
+
+# --- applying ------------------------------------------------------------------------------------------------------
+
+
+def apply(store: Store, config: Config, point: RestorePoint, scope: Scope, entry: dict[str, Any], job: Job,
+          expected: int | None = None) -> tuple[int, tuple[str, ...], float]:
+    """Make the target what the point holds, as far as the scope goes; returns (entries changed, what still differs as
+    printable lines, seconds). The caller holds the write lock and has written the journal.
+
+    Raises RollpointError; the journal then stays and the rollback can be resumed or undone.
+    """
+    started = time.monotonic()
+    step("rollback-begun")
+    with Catalog.open(store) as catalog, _opened(store, config, catalog, point, job) as (source, target, listed):
+        _split_links(catalog, point, target.path, scope, job)
+        parents = _missing_parents(catalog, point, target.path, scope)
+        step("rollback-opened")
+        count = _run(_argv(config, scope, source, target, listed), job, "putting back", expected)
+        for entry_of_parent in reversed(parents):
+            apply_attributes(os.path.join(target.path, entry_of_parent.path), entry_of_parent)
+        step("rollback-copied")
+        differences: list[str] = []
+        _run(_argv(config, scope, source, target, listed, ["--dry-run"]), job, "verifying", None, differences)
+    os.sync()
+    write_document(store.place(JOURNAL), entry | {"phase": "undone" if entry["undo"] else "done"})
+    step("rollback-done")
+    return count, tuple(differences), time.monotonic() - started
+
+
+@contextmanager
+def _opened(store: Store, config: Config, catalog: Catalog, point: RestorePoint, job: Job
+            ) -> Iterator[tuple[bytes, View, bytes]]:
+    job.progress("opening the point")
+    with private_space() as space, open_point(store, catalog, point, space, job) as source, \
+            view(config, store, target_in=space) as target, scratch() as place:
+        yield source, target, rsync.write_filters(os.path.join(os.fsencode(place), b"filters"), target.filters)
+
+
+def _run(argv: list[str | bytes], job: Job, phase: str, expected: int | None, seen: list[str] | None = None) -> int:
+    count = 0
+
+    def note(item: rsync.Item) -> None:
+        nonlocal count
+        count += 1
+        if seen is not None and len(seen) < 1000:
+            seen.append(f"{item.code.decode('ascii', 'replace')} {shown_path(item.path)}")
+        job.progress(phase, count, expected, current=item.path)
+
+    job.progress(phase, 0, expected)
+    for problem in rsync.run(argv, note, job).problems:
+        job.warn(message(problem))
+    return count
+
+
+def _split_links(catalog: Catalog, point: RestorePoint, target: bytes, scope: Scope, job: Job) -> None:
+    """Break hard links in the target that the point does not have: rsync only ever adds links (rsync(1), -H)."""
+    inodes: dict[tuple[int, int], list[bytes]] = defaultdict(list)
+    for top in scope.paths or (b"",):
+        base = os.path.join(target, top)
+        if os.path.lexists(base):
+            for path, info in walk(base):
+                if info.st_nlink > 1 and not stat.S_ISDIR(info.st_mode):
+                    inodes[info.st_dev, info.st_ino].append(b"/".join(p for p in (top, path) if p))
+    job.progress("comparing hard links")
+    for paths in inodes.values():
+        groups: dict[int | bytes, list[Entry]] = defaultdict(list)
+        for path in paths:
+            row = catalog.at(path, point.number)
+            if row is not None:
+                groups[row.entry.link if row.entry.link is not None else path].append(row.entry)
+        for apart in sorted(groups.values(), key=len)[:-1]:
+            for entry in apart:
+                full = os.path.join(target, entry.path)
+                clone_file(full, read_entry(full, entry.path))
+
+
+def _missing_parents(catalog: Catalog, point: RestorePoint, target: bytes, scope: Scope) -> list[Entry]:
+    """Return the directories that must be made for the chosen paths, outermost first."""
+    found = []
+    for path in scope.paths:
+        parts = path.split(b"/")
+        for parent in (b"/".join(parts[:n]) for n in range(1, len(parts))):
+            row = catalog.at(parent, point.number)
+            if row is not None and not os.path.lexists(os.path.join(target, parent)):
+                found.append(row.entry)
+    return list(dict.fromkeys(found))
+
+
+def check(plan_: RollbackPlan) -> None:
+    """Raise RefusedError when the plan has a blocker."""
+    for finding in plan_.findings:
+        if finding.level == "blocker":
+            raise RefusedError(f"the rollback is blocked: {finding.text}", hint=finding.hint)

@@ -1,0 +1,147 @@
+"""A store whose file system fills up: a clear error that says how much is missing, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from engine.errors import NoRoomError
+from engine.events import Job
+from engine.results import SnapshotRequest
+from tests.conftest import loop_ext4
+from tests.engine.harness import Bench
+from tests.histories import apply, seeded, some
+from tests.oracle import must_equal, record
+
+pytestmark = pytest.mark.root
+KIB, MIB = 1 << 10, 1 << 20
+
+
+@pytest.fixture
+def small() -> Iterator[str]:
+    """A file system of 40 MiB for the store alone."""
+    with loop_ext4(40 * MIB, "-O ^has_journal") as where:
+        yield where
+
+
+def noise(path: str, size: int, seed: int) -> None:
+    """Write a file that cannot be compressed."""
+    with open(path, "wb") as file:
+        file.write(random.Random(seed).randbytes(size))
+
+
+class Ballast:
+    """Takes room away on a file system, and gives it back."""
+
+    def __init__(self, where: str) -> None:
+        self.path = os.path.join(where, "ballast")
+
+    def leave(self, free: int) -> None:
+        """Leave about `free` bytes."""
+        self.drop()
+        with open(self.path, "wb") as file:
+            info = os.statvfs(os.path.dirname(self.path))
+            os.posix_fallocate(file.fileno(), 0, info.f_bavail * info.f_frsize - free)
+
+    def drop(self) -> None:
+        """Give all room back."""
+        if os.path.exists(self.path):
+            os.unlink(self.path)
+
+
+def fails_for_room(bench: Bench) -> bool:
+    """Take a point; return whether there was no room for it. Any other failure is one of the test."""
+    before = record(bench.live)
+    try:
+        point = bench.engine().snapshot(SnapshotRequest(), Job()).point
+    except NoRoomError as error:
+        assert error.missing is not None and error.missing > 0, "how much is missing?"
+        assert error.exit_code == 1 and error.hint
+        must_equal(before, record(bench.live), "the source was changed")
+        return True
+    bench.remember(point.id, before)
+    return False
+
+
+def test_the_first_point_does_not_fit(place: str, small: str) -> None:
+    bench = Bench(place)
+    bench.store = os.path.join(small, "store")
+    for number in range(12):
+        noise(os.path.join(bench.live, f"file{number}"), 5 * MIB, number)
+    assert fails_for_room(bench)
+    done = bench.run("snapshot")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 4
+    for number in range(6, 12):
+        os.unlink(os.path.join(bench.live, f"file{number}"))
+    bench.take()
+    bench.check()
+
+
+@pytest.mark.parametrize(
+    "free", [0, 16 * KIB, 64 * KIB, 200 * KIB, 600 * KIB, 1500 * KIB, 3 * MIB, 5 * MIB, 8 * MIB]
+)
+def test_a_later_point_does_not_fit(place: str, small: str, free: int) -> None:
+    """The less room there is, the earlier it fails: before rsync, in it, when packing, in the catalog."""
+    bench = Bench(place)
+    bench.store = os.path.join(small, "store")
+    bench.play(seeded(11, privileged=True, points=3, most=6))
+    for number in range(4):
+        noise(os.path.join(bench.live, f"big{number}"), 900 * KIB, number)
+    bench.take()
+    for number in range(4):
+        noise(os.path.join(bench.live, f"big{number}"), 950 * KIB, 10 + number)
+    apply(bench.world, some(5, privileged=True, count=10))
+    ballast = Ballast(small)
+    ballast.leave(free)
+    failed = fails_for_room(bench)
+    assert failed or free > MIB
+    # A full store can be listed and restored from: that is when an admin is most likely to need it.
+    bench.check()
+    ballast.drop()
+    bench.check()
+    bench.take()
+    bench.check()
+    assert bench.engine().verify(bench.engine().points(), Job(), data=True).damage == ()
+
+
+def test_deleting_points_makes_room_on_a_full_disk(place: str, small: str) -> None:
+    bench = Bench(place)
+    bench.store = os.path.join(small, "store")
+    for round_ in range(3):
+        for number in range(3):
+            noise(os.path.join(bench.live, f"big{number}"), 2 * MIB, round_ * 10 + number)
+        bench.take()
+    Ballast(small).leave(0)
+    before = bench.engine().status().free_bytes
+    bench.delete(bench.order[0])
+    assert bench.engine().status().free_bytes > before + 4 * MIB
+    bench.check()
+
+
+@pytest.mark.parametrize("free", [0, 64 * KIB, 500 * KIB, 2 * MIB])
+def test_deleting_a_middle_or_the_newest_point_on_a_full_disk(place: str, small: str, free: int) -> None:
+    """These need room to merge. Without it they may fail, but nothing may get lost."""
+    for which in (1, -1):
+        bench = Bench(os.path.join(place, str(which)))
+        bench.store = os.path.join(small, f"store{which}")
+        for round_ in range(3):
+            for number in range(3):
+                noise(os.path.join(bench.live, f"big{number}"), MIB, round_ * 10 + number)
+            bench.take()
+        ballast = Ballast(small)
+        ballast.leave(free)
+        engine = bench.engine()
+        point = bench.order[which]
+        try:
+            if point in engine.delete([engine.resolve(point)], Job()).removed:
+                bench.forget(point)
+        except NoRoomError as error:
+            assert error.hint
+        bench.check()
+        ballast.drop()
+        bench.take()
+        bench.check()

@@ -1,0 +1,69 @@
+"""Everything that moves is frozen: clock, host, time zone, colours, animations."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from textual.pilot import Pilot
+
+from engine.errors import NoRoomError
+from tests.tui.fake_engine import NOW, FakeEngine
+from tui.app import RollpointApp
+from tui.rollback_job import Runner
+from tui.theme import DARK, Look
+
+AppPilot = Pilot[int]
+RGB = Look(DARK.name, False)
+
+
+@pytest.fixture(autouse=True)
+def frozen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A fixed zone; no setting of the developer's terminal reaches the app."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
+    for name in ("NO_COLOR", "COLORFGBG", "ROLLPOINT_THEME", "TEXTUAL_THEME", "TEXTUAL_COLOR_SYSTEM"):
+        monkeypatch.delenv(name, raising=False)
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def make_app(engine: FakeEngine | None = None, *, look: Look = RGB, read_only: bool = False,
+             make_runner: Callable[[], Runner] | None = None, root: str = "/") -> RollpointApp:
+    """An app on the double, with everything frozen."""
+    return RollpointApp(engine or FakeEngine(), read_only=read_only, host="web01", root=root,
+                        store="/var/lib/rollpoint/store", clock=lambda: NOW, look=look, make_runner=make_runner)
+
+
+async def settle(pilot: AppPilot) -> None:
+    """Wait until no worker runs and every message has been handled. Never sleeps for a fixed time."""
+    for _ in range(3):
+        await pilot.app.workers.wait_for_complete()
+        await pilot.pause()
+
+
+async def until(pilot: AppPilot, ready: Callable[[], object], what: str = "") -> None:
+    """Wait until something is so; fail after ten seconds."""
+    end = time.monotonic() + 10
+    while not ready():
+        if time.monotonic() > end:
+            pytest.fail(f"waited ten seconds for {what or 'it'}; the screen shows:\n{screen_text(pilot)}")
+        await pilot.pause(0.02)
+
+
+async def press(pilot: AppPilot, *keys: str) -> None:
+    """Press keys, then wait for what they started."""
+    await pilot.press(*keys)
+    await settle(pilot)
+
+
+def screen_text(pilot: AppPilot) -> str:
+    """What the terminal shows now, line by line, all layers."""
+    strips = pilot.app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip) for strip in strips)
+
+
+FULL = NoRoomError("the store's file system is full", missing=12 << 20, hint="make 12 MiB of room")

@@ -1,0 +1,235 @@
+"""A double of the engine with the same signatures: many points, hostile names, slow work, errors on demand."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from engine.entries import Change, Diff, Entry, Kind, Status
+from engine.errors import CancelledError, RollpointError, UsageError
+from engine.events import Job
+from engine.points import RestorePoint
+from engine.results import (
+    Damage,
+    Fate,
+    Finding,
+    PruneResult,
+    RepairReport,
+    RollbackPlan,
+    RollbackResult,
+    SnapshotRequest,
+    SnapshotResult,
+    StoreStatus,
+    VerifyReport,
+)
+
+NOW = datetime(2024, 11, 20, 3, 12, 40, tzinfo=UTC)
+
+HOSTILE = (b"[red]alarm", b"a[/]b", b"[@click=app.quit]press", b"[@click=screen.dismiss(True)]x[/]", b"esc\x1b[2Jape",
+           b"bell\x07back\x08", b"new\nline", b"caf\xe9 latin", "bidi\u202eexe.txt".encode(), "zero\u200bwidth".encode(),
+           b"c1\xc2\x9b31m", b"back\\slash", "wide\u65e5\u672c\u8a9e".encode(), b"n" * 255, b"{curly} $money", b"tab\there")
+
+COMMENTS = ("before the upgrade of openssl", "nightly", "nginx: new virtual host", "", "before cleaning up /srv",
+            "nightly", "kernel 6.1.0-26", "", "mail server moved", "nightly")
+
+
+def entry(path: bytes, size: int = 1234, kind: Kind = Kind.FILE, mode: int = 0o644) -> Entry:
+    """An entry of a tree."""
+    return Entry(path, kind, mode, 0, 0, 1_732_000_000_000_000_000, size if kind is Kind.FILE else 0)
+
+
+def document(index: int) -> dict[str, object]:
+    """A point document like the engine writes it."""
+    return {"reason": "manual" if index % 3 == 0 else "schedule", "taken_by": "root", "kernel": "6.1.0-26-amd64",
+            "host": "web01", "os": "Debian GNU/Linux 12 (bookworm)", "seconds": 2.4,
+            "sources": [{"mount": "/", "type": "ext4", "device": "/dev/vda2", "uuid": "0a1b-2c3d",
+                         "size": 20_000_000_000, "used": 1_500_000_000},
+                        {"mount": "/boot", "type": "ext4", "device": "/dev/vda1", "uuid": "4e5f-6a7b",
+                         "size": 500_000_000, "used": 120_000_000}],
+            "counts": {"files": 36000 + index, "dirs": 4100, "links": 1130, "others": 0, "bytes": 1_450_000_000},
+            "changed": {"created": 3 * index, "changed": 17, "attrs": 4, "deleted": index % 4, "bytes_copied": 9000},
+            "excludes": ["/proc/*", "/sys/*", "/tmp/*", "*.pid"], "databases": ["/var/lib/mysql"]}
+
+
+def points(count: int = 12) -> list[RestorePoint]:
+    """Points, newest first: the second is pinned, the fifth damaged."""
+    found = []
+    for i in range(count):
+        number = count - i
+        when = NOW - timedelta(hours=7 * i, minutes=40)
+        bad = i == 4
+        found.append(RestorePoint(
+            id=when.strftime("%Y%m%dT%H%M%SZ"), backend="replica", number=number, created=when,
+            comment=COMMENTS[i % len(COMMENTS)], tags=("upgrade",) if i % 5 == 0 else (), pinned=i in (1, 6),
+            state="damaged" if bad else "ok", own_bytes=None if i == 0 else 3_400_000 * (i + 1), newest=i == 0,
+            problems=("pack-001.tar.zst: checksum differs",) if bad else (), doc=document(number)))
+    return found
+
+
+def changes(count: int = 40) -> tuple[Change, ...]:
+    """Changes of every kind, sorted by path."""
+    kinds = list(Status)
+    made = []
+    for i in range(count):
+        status = kinds[i % len(kinds)]
+        path = b"etc/service.d/%06d.conf" % i
+        old = None if status is Status.CREATED else entry(path, 1000 + i)
+        new = None if status is Status.DELETED else entry(path, 2000 + i, Kind.LINK if status is Status.TYPE else Kind.FILE,
+                                                          0o600 if status is Status.ATTRS else 0o644)
+        what = {Status.ATTRS: ("mode",), Status.CHANGED: ("content", "size"), Status.TYPE: ("type",)}.get(status, ())
+        made.append(Change(path, status, old, new, what))
+    return tuple(made)
+
+
+def hostile_changes() -> tuple[Change, ...]:
+    """One created file for each hostile name, in a directory of a hostile name too."""
+    return tuple(sorted((Change(b"srv/[b]dir/" + name, Status.CREATED, None, entry(name), ()) for name in HOSTILE),
+                        key=lambda c: c.path))
+
+
+class FakeEngine:
+    """The double. `fail[verb]` is raised by that verb; `slow` work takes steps of `step` seconds until it is let go."""
+
+    def __init__(self, count: int = 12) -> None:
+        self.list = points(count)
+        self.changes = changes()
+        self.fail: dict[str, BaseException] = {}
+        self.calls: list[str] = []
+        self.steps, self.step = 0, 0.01
+        self.hold = threading.Event()
+        self.hold.set()
+        self.findings: tuple[Finding, ...] = (Finding("warning", "sshd runs with files that will be replaced",
+                                                      "restart it afterwards: systemctl restart ssh"),)
+        self.databases: tuple[str, ...] = ("/var/lib/mysql", "/var/lib/postgresql")
+        self.excluded: tuple[str, ...] = ("/proc/*", "/sys/*", "/tmp/*", "*.pid")
+        self.damage: tuple[Damage, ...] = ()
+        self.differences: tuple[str, ...] = ()
+        self.warnings: tuple[str, ...] = ()
+        self.current = b"usr/share/doc/openssl/changelog.gz"
+        self.lines = ["--- old", "+++ new", "@@ -1,2 +1,2 @@", " keep", "-was", "+is"]
+        self.state = StoreStatus(path="/var/lib/rollpoint/store", root="/", exists=True, read_only=False,
+                                 store_bytes=1_720_000_000, tree_bytes=1_450_000_000, free_bytes=14_000_000_000,
+                                 limit_bytes=2_175_000_000, points=count, holder="", unfinished="", rollback="")
+
+    def _enter(self, verb: str) -> None:
+        self.calls.append(verb)
+        if verb in self.fail:
+            raise self.fail[verb]
+
+    def _work(self, job: Job | None, *phases: str) -> None:
+        job = job or Job()
+        for text in self.warnings:
+            job.warn(text)
+        for phase in phases:
+            for i in range(self.steps + 1):
+                job.progress(phase, i * 100, self.steps * 100 or None, current=self.current, bytes_done=i * 2_500_000)
+                while not self.hold.wait(self.step):
+                    job.check()
+                if self.steps:
+                    time.sleep(self.step)
+
+    def _find(self, point: RestorePoint) -> int:
+        for index, known in enumerate(self.list):
+            if known.id == point.id:
+                return index
+        raise UsageError(f"no restore point is called '{point.id}'", hint="`rollpoint list` shows those there are")
+
+    def status(self) -> StoreStatus:
+        self._enter("status")
+        return replace(self.state, points=len(self.list))
+
+    def points(self) -> list[RestorePoint]:
+        self._enter("points")
+        return list(self.list)
+
+    def diff(self, older: RestorePoint, newer: RestorePoint | None, paths: Sequence[bytes] = (),
+             job: Job | None = None) -> Diff:
+        self._enter("diff")
+        self._find(older)
+        self._work(job, "comparing")
+        return Diff(older.id, newer.id if newer else "live", self.changes)
+
+    def file_diff(self, older: RestorePoint, newer: RestorePoint | None, path: bytes) -> list[str]:
+        self._enter("file_diff")
+        return self.lines
+
+    def snapshot(self, request: SnapshotRequest, job: Job) -> SnapshotResult:
+        self._enter("snapshot")
+        self._work(job, "copying", "packing")
+        old = [replace(p, newest=False) for p in self.list]
+        number = max((p.number for p in old), default=0) + 1
+        point = RestorePoint("20241120T031240Z", "replica", number, NOW, request.comment, request.tags, request.pin,
+                             newest=True, doc=document(number))
+        self.list = [point, *old]
+        self.state = replace(self.state, exists=True)
+        return SnapshotResult(point, 12, 7, 3, 2, 48_000_000, 2_100_000, (), self.excluded, self.databases, 3.4)
+
+    def plan(self, point: RestorePoint, scope: Sequence[str], job: Job) -> RollbackPlan:
+        self._enter("plan")
+        at = self._find(point)
+        self._work(job, "comparing")
+        return RollbackPlan(point, "/", tuple(scope), Diff("live", point.id, self.changes), tuple(self.list[:at]),
+                            self.excluded, self.databases, self.findings,
+                            ("rsync -aHAXS --numeric-ids --delete-after STORE/tree/ /",),
+                            ("openssl 3.0.15 -> 3.0.11", "libssl3 3.0.15 -> 3.0.11"))
+
+    def rollback(self, plan: RollbackPlan, job: Job, *, safety_point: bool = True) -> RollbackResult:
+        self._enter("rollback")
+        self._work(job, "safety point", "copying", "deleting", "verifying")
+        safety = self.snapshot(SnapshotRequest("before going back", reason="safety"), Job()).point if safety_point else None
+        return RollbackResult(plan.point, safety, len(plan.diff.changes), not self.differences, self.differences, 4.2)
+
+    def resume(self, job: Job) -> RollbackResult:
+        self._enter("resume")
+        self._work(job, "copying")
+        self.state = replace(self.state, rollback="")
+        return RollbackResult(self.list[-1], None, 3, True, (), 1.0)
+
+    def undo(self, job: Job) -> RollbackResult:
+        self._enter("undo")
+        self.state = replace(self.state, rollback="")
+        return RollbackResult(self.list[0], None, 3, True, (), 1.0)
+
+    def fates(self) -> list[Fate]:
+        self._enter("fates")
+        rules = ("newest", "pinned", "younger than 86400 s")
+        return [Fate(p, i < len(self.list) - 3, rules[i % 3] if i < len(self.list) - 3 else "store over its limit")
+                for i, p in enumerate(self.list)]
+
+    def prune(self, job: Job) -> PruneResult:
+        self._enter("prune")
+        return self.delete([f.point for f in self.fates() if not f.keep], job)
+
+    def delete(self, points: Sequence[RestorePoint], job: Job) -> PruneResult:
+        self._enter("delete")
+        for point in points:
+            self._find(point)
+        self._work(job, "deleting")
+        gone = {p.id for p in points}
+        self.list = [p for p in self.list if p.id not in gone]
+        return PruneResult(tuple(sorted(gone)), (), 12_000_000 * len(gone))
+
+    def annotate(self, point: RestorePoint, *, comment: str | None = None, pinned: bool | None = None) -> RestorePoint:
+        self._enter("annotate")
+        at = self._find(point)
+        new = self.list[at]
+        new = replace(new, comment=new.comment if comment is None else comment,
+                      pinned=new.pinned if pinned is None else pinned)
+        self.list[at] = new
+        return new
+
+    def verify(self, points: Sequence[RestorePoint], job: Job, *, data: bool = False) -> VerifyReport:
+        self._enter("verify data" if data else "verify")
+        self._work(job, "reading")
+        return VerifyReport(len(points), 41230, 1_450_000_000 if data else 0, self.damage)
+
+    def repair(self, job: Job) -> RepairReport:
+        self._enter("repair")
+        self.state = replace(self.state, unfinished="")
+        return RepairReport(("An unfinished snapshot was undone.",), ())
+
+
+__all__ = ["HOSTILE", "NOW", "CancelledError", "FakeEngine", "RollpointError", "changes", "hostile_changes", "points"]

@@ -1,0 +1,163 @@
+"""The full-screen application: its colours, its one error funnel, what runs, and how it ends.
+
+`run_app(config)` is what the command line calls. Screens ask the engine only in workers (tui/screens/base.py);
+a rollback runs in a process of its own (tui/rollback_job.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TextIO
+
+from textual.app import App
+from textual.binding import Binding
+from textual.screen import Screen
+from textual.scrollbar import ScrollBar
+
+from tui.engine_api import EngineLike
+from tui.jobs import LongJob
+from tui.rollback_job import Runner, ThreadRunner
+from tui.text import safe
+from tui.theme import THEMES, Look, PlainScrollBarRender, choose
+
+if TYPE_CHECKING:
+    from engine.config import Config
+
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+class RollpointApp(App[int]):
+    """The app. `clock` and `host` are given by tests and by the makers of pictures, so that these do not change."""
+
+    CSS_PATH = ["app.tcss", "dialogs.tcss"]
+    TITLE = "Rollpoint"
+    ENABLE_COMMAND_PALETTE = False
+    NOTIFICATION_TIMEOUT = 8
+    BINDINGS = [
+        Binding("question_mark", "help", "Help", show=False), Binding("f1", "help", "Help", show=False),
+        Binding("t", "light", "Light or dark", show=False),
+        Binding("ctrl+c", "quit", "Quit", show=False, priority=True),
+        Binding("ctrl+q", "quit", "Quit", show=False, priority=True)]
+
+    def __init__(self, engine: EngineLike, *, read_only: bool = False, host: str = "", root: str = "/",
+                 store: str = "", clock: Callable[[], datetime] | None = None, look: Look | None = None,
+                 make_runner: Callable[[], Runner] | None = None) -> None:
+        self._look = look or choose()
+        ScrollBar.renderer = PlainScrollBarRender
+        # Decided before the app exists: with NO_COLOR and an ANSI theme set later, Textual paints black on black.
+        super().__init__(ansi_color=True if self._look.ansi else None)
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = self._look.theme
+        self.engine = engine
+        self.read_only = read_only
+        self.host = safe(host or socket.gethostname())
+        self.root_shown, self.store_shown = safe(root), safe(store)
+        self.now: Callable[[], datetime] = clock or (lambda: datetime.now(UTC))
+        self.make_runner: Callable[[], Runner] = make_runner or (lambda: ThreadRunner(engine))
+        self.running: dict[LongJob, tuple[str, bool]] = {}
+        self.left_running = ""
+
+    def get_default_screen(self) -> Screen[Any]:
+        """The list of points."""
+        from tui.screens.points import PointsScreen
+
+        return PointsScreen()
+
+    def on_mount(self) -> None:
+        """Let signals end the app as if by a key, so that the terminal is given back as it was."""
+        if not self.is_headless:
+            loop = asyncio.get_running_loop()
+            for number in _SIGNALS:
+                loop.add_signal_handler(number, self._signalled, number)
+
+    def _signalled(self, number: int) -> None:
+        self.cancel_all()
+        self.exit(return_code=128 + number)
+
+    # --- long work -----------------------------------------------------------------------------------------------
+
+    def begin(self, what: str, work: LongJob, *, breakable: bool) -> None:
+        """Note that work is under way: quitting asks, and stops it only where it is `breakable`."""
+        self.running[work] = (what, breakable)
+
+    def end(self, work: LongJob) -> None:
+        """Note its end."""
+        self.running.pop(work, None)
+
+    def cancel_all(self) -> None:
+        """Ask all work that may be broken off to stop at the next safe place."""
+        for work, (_, breakable) in list(self.running.items()):
+            if breakable:
+                work.job.cancel()
+
+    # --- what every screen has -----------------------------------------------------------------------------------
+
+    def report(self, error: BaseException) -> None:
+        """Show an error as a message with what to do next."""
+        from tui.screens.message import MessageScreen
+
+        self.push_screen(MessageScreen.of(error))
+
+    def action_help(self) -> None:
+        """The keys of the screen in front."""
+        from tui.screens.base import EngineCalls
+        from tui.screens.help import HelpScreen
+
+        screen = self.screen
+        if isinstance(screen, EngineCalls) and not isinstance(screen, HelpScreen):
+            self.push_screen(HelpScreen(screen.KEYS, screen.NOTES))
+
+    def action_light(self) -> None:
+        """Light for dark, dark for light."""
+        self._look = self._look.other()
+        self.theme = self._look.theme
+
+    async def action_quit(self) -> None:
+        """Leave; while work is under way, ask first."""
+        from tui.screens.quit import QuitScreen
+
+        if not self.running:
+            self.exit(0)
+        elif not isinstance(self.screen, QuitScreen):
+            what, breakable = next(iter(self.running.values()))
+            self.push_screen(QuitScreen(what, breakable=breakable))
+
+
+def unusable_terminal(stdin: TextIO | None, stderr: TextIO | None, term: str) -> str:
+    """Return why the app cannot be shown on this terminal, "" when it can."""
+    for stream, name in ((stdin, "input"), (stderr, "standard error (the screen is drawn there)")):
+        if stream is None or not stream.isatty():
+            return f"the full-screen app needs a terminal, and its {name} is none"
+    if term in ("dumb", "unknown"):
+        return f"the full-screen app cannot be drawn on a terminal of type {term}"
+    encoding = (getattr(stderr, "encoding", "") or "").lower().replace("-", "").replace("_", "")
+    if encoding not in ("utf8", "utf8sig"):
+        return f"the full-screen app needs UTF-8, and this terminal's encoding is set to {encoding or 'none'}"
+    return ""
+
+
+def run_app(config: Config) -> int:
+    """Open the app on a configuration and return its exit code: 0, 2 where there is no usable terminal, 128 + N
+    after signal N. Raises what the engine raises when it cannot be made."""
+    why = unusable_terminal(sys.__stdin__, sys.__stderr__, os.environ.get("TERM", ""))
+    if why:
+        sys.stderr.write(f"rollpoint: {safe(why)}\nhint: `rollpoint list` and the other commands need none\n")
+        return 2
+    from engine.service import Engine
+    from tui.rollback_job import DetachedRunner
+
+    app = RollpointApp(Engine(config), read_only=config.read_only, root=config.root, store=config.store,
+                       make_runner=lambda: DetachedRunner(config))
+    app.run(mouse=os.environ.get("ROLLPOINT_MOUSE", "1") != "0")
+    if app.left_running:
+        with contextlib.suppress(OSError):      # the terminal may be gone
+            sys.stderr.write(f"{app.left_running}\n")
+    return app.return_code or 0

@@ -1,0 +1,106 @@
+"""`prune` and `delete`: remove points, by rule or by name, after a typed `yes`."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tui.commands import Answer, Command
+from tui.commands._args import yes_argument
+
+if TYPE_CHECKING:
+    from engine.results import Fate, PruneResult
+    from tui.commands._context import Context
+
+
+def configure_prune(parser: ArgumentParser) -> None:
+    """Add the arguments of `prune`."""
+    parser.add_argument("--dry-run", action="store_true", help="only show each point's fate and its rule")
+    yes_argument(parser)
+
+
+def configure_delete(parser: ArgumentParser) -> None:
+    """Add the arguments of `delete`."""
+    parser.add_argument("points", metavar="POINT", nargs="+", help="id, unique prefix, number, or `latest`")
+    yes_argument(parser)
+
+
+def run_prune(context: Context, args: Namespace) -> Answer:
+    """Show the fate of each point, ask, and remove those that the rules do not keep."""
+    from tui.commands._confirm import confirm, require_terminal
+
+    fates = context.engine.fates()
+    document: dict[str, Any] = {"dry_run": args.dry_run, "fates": [_fate_json(fate) for fate in fates]}
+    context.partial.update(document)
+    going = [fate.point for fate in fates if not fate.keep]
+    asked = bool(going) and not (args.dry_run or args.yes)
+    _show_fates(context, fates, must_be_seen=asked)
+    if args.dry_run or not going:
+        return Answer({**document, "removed": [], "failed": [], "freed": 0})
+    require_terminal(args.yes)
+    confirm(context, f"{_points(len(going))} will be removed for good.", args.yes)
+    with context.job() as job:
+        result = context.engine.prune(job)
+    return _removed(context, result, document)
+
+
+def run_delete(context: Context, args: Namespace) -> Answer:
+    """Ask, and remove the named points."""
+    from tui.commands._confirm import confirm, require_terminal
+    from tui.commands._format import point_json, points_table
+
+    points = list({point.id: point for point in map(context.resolve, args.points)}.values())
+    document: dict[str, Any] = {"points": [point_json(point) for point in points]}
+    require_terminal(args.yes)
+    if not args.yes:
+        for line in points_table(points):
+            context.out.say(line)
+    confirm(context, f"{_points(len(points))} will be removed for good.", args.yes)
+    with context.job() as job:
+        result = context.engine.delete(points, job)
+    return _removed(context, result, document)
+
+
+def _show_fates(context: Context, fates: Sequence[Fate], *, must_be_seen: bool) -> None:
+    from engine.text import message, printable, short_age
+    from tui.commands._format import local_time, size
+    from tui.output import table
+
+    rows = [[str(f.point.number), printable(f.point.id), local_time(f.point.created),
+             short_age(f.point.age()), size(f.point.own_bytes), "keep" if f.keep else "REMOVE",
+             message(f.rule)] for f in fates]
+    head = ["No.", "Point", "Taken", "Age", "Own size", "Fate", "Rule"]
+    write = context.out.say if must_be_seen else context.out.data
+    for line in table(head, rows, right=(0, 3, 4)) if rows else []:
+        write(line)
+    going = sum(not fate.keep for fate in fates)
+    context.out.info(f"{_points(going)} of {len(fates)} to be removed." if going else
+                     "No point is to be removed by the rules.")
+
+
+def _removed(context: Context, result: PruneResult, document: dict[str, Any]) -> Answer:
+    """Say what went; a point that could not be removed is a warning and names itself."""
+    from engine.text import human_size, message
+
+    for name, why in result.failed:
+        if not any(name in warning for warning in context.warnings):
+            context.warn(f"point {name} could not be removed: {why}")
+    context.out.info(f"{_points(len(result.removed))} removed; {human_size(result.freed)} freed.")
+    return Answer({**document, "removed": list(result.removed), "freed": result.freed,
+                   "failed": [{"id": name, "reason": message(why)} for name, why in result.failed]})
+
+
+def _fate_json(fate: Fate) -> dict[str, Any]:
+    return {"id": fate.point.id, "number": fate.point.number, "keep": fate.keep, "rule": fate.rule,
+            "own_bytes": fate.point.own_bytes}
+
+
+def _points(count: int) -> str:
+    return "1 point" if count == 1 else f"{count} points"
+
+
+COMMANDS = (
+    Command("prune", "remove points by the rules", 150, configure_prune, run_prune),
+    Command("delete", "remove points by name", 160, configure_delete, run_delete),
+)

@@ -1,0 +1,168 @@
+"""`rollback`: say exactly what would change, ask like ClusterMaker's system_restore, and go back to a point.
+
+Also `--resume` and `--undo` of a rollback that was interrupted. Only a typed `yes` (or --yes) goes on.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import RefusedError, UsageError
+from tui.commands import Answer, Command
+
+if TYPE_CHECKING:
+    from engine.points import RestorePoint
+    from engine.results import RollbackPlan, RollbackResult
+    from tui.commands._context import Context
+
+SCOPES = "`system` (the default: everything that points hold) and `path=PATH` (may be given again)"
+_DETAILS = ("Without POINT the points are listed and a number is asked for. Without --yes the plan is shown "
+            "and only a typed yes goes on; with no terminal and no --yes nothing is done. A lost SSH line "
+            "does not stop it.")
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("point", metavar="POINT", nargs="?", help="id, unique prefix, number, or `latest`")
+    parser.add_argument("--scope", metavar="SCOPE", action="append", default=[],
+                        help="what to roll back: system (default), or path=PATH (may be given again)")
+    parser.add_argument("--dry-run", action="store_true", help="only show the plan")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--no-safety-point", action="store_true",
+                        help="do not take a point of the present state first")
+    parser.add_argument("--resume", action="store_true", help="finish a rollback that was interrupted")
+    parser.add_argument("--undo", action="store_true", help="take a rollback back")
+
+
+def run(context: Context, args: Namespace) -> Answer:
+    """Roll back, or finish or undo a rollback."""
+    if args.resume or args.undo:
+        return _finish(context, args)
+    scope = check_scope(args.scope)
+    point = _choose(context, args) if args.point is None else context.resolve(args.point)
+    if not args.dry_run:
+        _early_refusal(context, args)
+    with context.job(keep_output=False) as job:
+        plan = context.engine.plan(point, scope, job)
+    return _dry_run(context, plan, args) if args.dry_run else _apply(context, plan, args)
+
+
+def check_scope(words: list[str]) -> list[str]:
+    """Return the scopes that an admin typed, ``["system"]`` for none; raise UsageError for an unknown one."""
+    for word in words:
+        if word != "system" and (not word.startswith("path=") or word == "path=" or "\0" in word):
+            raise UsageError(f"there is no scope {word!r}", hint=f"the scopes are {SCOPES}")
+    if "system" in words and len(set(words)) > 1:
+        raise UsageError("the scope `system` holds every path already", hint="give either `system` or paths")
+    return list(dict.fromkeys(words)) or ["system"]
+
+
+def _early_refusal(context: Context, args: Namespace) -> None:
+    """Refuse before the long look at the tree where nobody could answer the question after it."""
+    from tui.commands._confirm import require_terminal
+
+    require_terminal(args.yes)
+
+
+def _choose(context: Context, args: Namespace) -> RestorePoint:
+    """List the points numbered, like system_restore, and ask for one."""
+    from tui.commands._confirm import can_ask, choose_point
+    from tui.commands._format import points_table, server_time
+
+    if args.yes or (args.dry_run and not can_ask()):
+        raise UsageError("which point? POINT is missing", hint="`rollpoint list` shows those there are")
+    _early_refusal(context, args)
+    points = context.engine.points()
+    if not points:
+        raise UsageError("there is no restore point yet", hint="take one with `rollpoint snapshot`")
+    for line in points_table(points, long_age=True):
+        context.out.say(line)
+    context.out.say(server_time())
+    return choose_point(context, points)
+
+
+# --- the plan -----------------------------------------------------------------------------------------------
+
+def _dry_run(context: Context, plan: RollbackPlan, args: Namespace) -> Answer:
+    """Show the plan and change nothing; 5 when the rollback would be refused."""
+    from tui.commands._plan import plan_json, plan_lines
+
+    if not context.out.as_json:
+        for line in plan_lines(plan, verbose=context.out.verbose > 0, safety_point=not args.no_safety_point):
+            context.out.data(line)
+        context.out.info("This was a dry run: nothing was changed.")
+    return Answer({"dry_run": True, "plan": plan_json(plan)}, RefusedError.exit_code if plan.blocked else 0)
+
+
+def _apply(context: Context, plan: RollbackPlan, args: Namespace) -> Answer:
+    from tui.commands._confirm import confirm
+    from tui.commands._plan import plan_json, plan_lines
+
+    document = {"dry_run": False, "plan": plan_json(plan)} if context.out.as_json else {}
+    context.partial.update(document)
+    show = context.out.info if args.yes else context.out.say
+    for line in plan_lines(plan, verbose=context.out.verbose > 0, safety_point=not args.no_safety_point):
+        show(line)
+    blockers = [finding for finding in plan.findings if finding.level == "blocker"]
+    if blockers:
+        hints = "; ".join(finding.hint for finding in blockers if finding.hint)
+        raise RefusedError("; ".join(finding.text for finding in blockers), hint=hints)
+    if not plan.diff.changes:
+        context.out.info("Nothing differs from that point: there is nothing to roll back.")
+        return Answer({**document, "result": None})
+    confirm(context, f"Roll back to point {plan.point.number}?", args.yes)
+    with context.job(outlives_terminal=True) as job:
+        result = context.engine.rollback(plan, job, safety_point=not args.no_safety_point)
+    return _done(context, result, document, "Rolled back to")
+
+
+# --- an interrupted rollback --------------------------------------------------------------------------------
+
+def _finish(context: Context, args: Namespace) -> Answer:
+    """Resume or undo an interrupted rollback (`undo` also takes the last finished one back)."""
+    from engine.text import message
+    from tui.commands._confirm import confirm, require_terminal
+
+    if args.resume and args.undo:
+        raise UsageError("--resume and --undo do not go together")
+    if args.point is not None or args.scope or args.dry_run or args.no_safety_point:
+        raise UsageError("--resume and --undo take no POINT and no other option but --yes")
+    context.announce = False
+    state = context.engine.status().rollback
+    if args.resume and not state:
+        raise UsageError("no rollback was interrupted: there is nothing to resume")
+    require_terminal(args.yes)
+    if state:
+        context.out.say(f"Interrupted: {message(state)}.")
+    confirm(context, "Finish it now?" if args.resume else "Take the rollback back?", args.yes)
+    with context.job(outlives_terminal=True) as job:
+        result = context.engine.resume(job) if args.resume else context.engine.undo(job)
+    return _done(context, result, {}, "Finished the rollback to" if args.resume else "Undone: back at")
+
+
+def _done(context: Context, result: RollbackResult, document: dict[str, Any], verb: str) -> Answer:
+    """Say how it went; what still differs afterwards is a warning each."""
+    from tui.commands._format import point_json, point_name
+    from tui.output import safe_text
+
+    checked = "verified" if result.verified else "NOT verified"
+    context.out.info(f"{verb} {point_name(result.point)}: {result.applied:,} entries in "
+                     f"{result.seconds:.1f} s, {checked}.")
+    if result.safety_point is not None:
+        number = result.safety_point.number
+        context.out.info(f"The state before it is point {number}: `rollpoint rollback {number}` or "
+                         "`rollpoint rollback --undo` goes back to it.")
+    for line in result.differences:
+        context.warn(f"still differs: {line}")
+    if not result.verified and not result.differences:
+        context.warn("the result could not be verified")
+    safety = None if result.safety_point is None else point_json(result.safety_point)
+    return Answer({**document, "result": {
+        "point": point_json(result.point), "safety_point": safety, "applied": result.applied,
+        "verified": result.verified, "differences": [safe_text(line) for line in result.differences],
+        "seconds": round(result.seconds, 3)}})
+
+
+COMMANDS = (Command("rollback", "bring the machine, or paths of it, back to a point", 100, configure, run,
+                    _DETAILS),)

@@ -1,0 +1,65 @@
+"""`show`: everything that is recorded about one point."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from tui.commands import Answer, Command
+from tui.commands._args import point_argument
+
+if TYPE_CHECKING:
+    from engine.points import RestorePoint
+    from tui.commands._context import Context
+
+_SHOWN_ABOVE = frozenset(("id", "number", "created", "comment", "tags", "pinned", "pin", "state", "backend"))
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    point_argument(parser)
+
+
+def run(context: Context, args: Namespace) -> Answer:
+    """Show one point."""
+    from tui.commands._format import point_json
+
+    point = context.resolve(args.point)
+    for line in _lines(point):
+        context.out.data(line)
+    return Answer(point_json(point, whole=True))
+
+
+def _lines(point: RestorePoint) -> Iterator[str]:
+    from engine.text import human_age, message, printable
+    from tui.commands._format import local_time, marks, size
+
+    yield f"Point      {point.number} ({printable(point.id)})"
+    yield f"Taken      {local_time(point.created)}, {human_age(point.age())}"
+    yield f"Backend    {printable(point.backend)}"
+    yield f"State      {printable(point.state)}" + (f" ({marks(point)})" if marks(point) else "")
+    for problem in point.problems:
+        yield f"           {message(problem)}"
+    if point.comment:
+        yield f"Comment    {printable(point.comment)}"
+    yield f"Own size   {size(point.own_bytes)}"
+    yield from _value_lines({k: v for k, v in point.doc.items() if k not in _SHOWN_ABOVE}, "")
+
+
+def _value_lines(value: Any, indent: str) -> Iterator[str]:
+    """Yield a mapping or a list as indented lines: keys that are added to the format later are shown as
+    well."""
+    from engine.text import printable
+
+    pairs = value.items() if isinstance(value, dict) else ((None, v) for v in value)
+    for key, item in pairs:
+        label = f"{indent}- " if key is None else f"{indent}{printable(str(key))}: "
+        if isinstance(item, dict | list | tuple) and item:
+            yield label.rstrip()
+            yield from _value_lines(item, indent + "  ")
+        elif not isinstance(item, dict | list | tuple):
+            yield label + printable(item if isinstance(item, str | bytes) else str(item))
+
+
+COMMANDS = (Command("show", "all that is recorded about one point", 30, configure, run),)

@@ -1,0 +1,95 @@
+"""The process that a rollback from the screens runs in: ``python -m tui.rollback_run ORDER``.
+
+It has a session of its own (engine.run.detach), ignores a hangup, and writes one JSON object a line: progress a few
+times a second, warnings, and last the result or the error. The journal in the store, not this process, is what makes
+an interruption harmless.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+from engine.config import Config, Retention
+from engine.errors import RefusedError, RollpointError
+from engine.events import Job, Progress
+
+_EVERY = 0.15
+
+
+class Writer:
+    """Writes lines to stdout; progress at most every `_EVERY` seconds, or when the phase changes."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+        self._phase = ""
+
+    def line(self, **said: Any) -> None:
+        """Write one object."""
+        sys.stdout.write(json.dumps(said) + "\n")
+        sys.stdout.flush()
+
+    def progress(self, progress: Progress) -> None:
+        """Take a progress report of the engine."""
+        now = time.monotonic()
+        if now < self._next and progress.phase == self._phase:
+            return
+        self._next, self._phase = now + _EVERY, progress.phase
+        self.line(progress={"phase": progress.phase, "done": progress.done, "total": progress.total,
+                            "unit": progress.unit, "current": os.fsdecode(progress.current),
+                            "bytes_done": progress.bytes_done})
+
+    def warning(self, text: str) -> None:
+        """Take a warning of the engine."""
+        self.line(warning=text)
+
+
+def read_config(settings: dict[str, Any]) -> Config:
+    """Return the configuration from its JSON form (lists were tuples)."""
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+    values["retention"] = Retention(**settings["retention"])
+    return Config(**values)
+
+
+def run(order: dict[str, Any], out: Writer) -> None:
+    """Plan again, refuse what is blocked now, roll back, write the result."""
+    from engine.service import Engine
+
+    engine = Engine(read_config(order["config"]))
+    job = Job(on_progress=out.progress, on_warning=out.warning)
+    plan = engine.plan(engine.resolve(order["point"]), order["scope"], job)
+    blockers = [finding for finding in plan.findings if finding.level == "blocker"]
+    if blockers:
+        raise RefusedError("; ".join(f.text for f in blockers), hint="; ".join(f.hint for f in blockers if f.hint))
+    result = engine.rollback(plan, job)
+    safety = result.safety_point
+    out.line(result={"applied": result.applied, "verified": result.verified, "seconds": result.seconds,
+                     "differences": list(result.differences),
+                     "safety_point": {"id": safety.id, "number": safety.number} if safety else None})
+
+
+def main() -> int:
+    """Read the order, carry it out; always ends with a line that says how it went."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    out = Writer()
+    try:
+        with open(sys.argv[1], encoding="ascii") as file:
+            order = json.load(file)
+        os.unlink(sys.argv[1])
+        run(order, out)
+    except RollpointError as error:
+        out.line(error=error.message, hint=error.hint)
+        return error.exit_code
+    except Exception as error:  # the screen must hear of it, whatever it is
+        out.line(error=f"unexpected {type(error).__name__}: {error}", hint="please report this")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Screens, one a file. A screen asks the engine in workers and shows what it answers."""

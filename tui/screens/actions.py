@@ -1,0 +1,182 @@
+"""What can be done with the point under the cursor: each action opens its screen and says what came of it."""
+
+from __future__ import annotations
+
+from engine.points import RestorePoint
+from engine.results import (
+    Fate,
+    PruneResult,
+    RepairReport,
+    RollbackResult,
+    SnapshotResult,
+    StoreStatus,
+)
+from tui.screens.base import BaseScreen
+from tui.text import plural
+
+
+class PointActions(BaseScreen[None]):
+    """The actions of the list of points. The list itself is the subclass's."""
+
+    points: list[RestorePoint]
+    status: StoreStatus | None
+
+    def point(self) -> RestorePoint | None:
+        """The point under the cursor."""
+        raise NotImplementedError
+
+    def say(self, text: str, look: str = "good") -> None:
+        """Answer in the status line."""
+        raise NotImplementedError
+
+    def select(self, point_id: str) -> None:
+        """Put the cursor on a point once it is listed."""
+        raise NotImplementedError
+
+    def show_fates(self, fates: list[Fate]) -> None:
+        """Open the preview of a prune."""
+        raise NotImplementedError
+
+    def action_reload(self) -> None:
+        """Read points and status again."""
+        raise NotImplementedError
+
+    def _chosen_point(self, *, write: bool = False) -> RestorePoint | None:
+        """The point under the cursor; says why where there is none, or where nothing may be written."""
+        if write and not self._may_write():
+            return None
+        point = self.point()
+        if point is None:
+            self.say("There is no point under the cursor.", "warn")
+        return point
+
+    def _may_write(self) -> bool:
+        if self.rollpoint.read_only:
+            self.say("This is read-only: nothing can be changed from here.", "warn")
+        return not self.rollpoint.read_only
+
+    # --- looking -------------------------------------------------------------------------------------------------
+
+    def action_details(self) -> None:
+        """Everything about the point."""
+        from tui.screens.details import DetailScreen
+
+        point = self._chosen_point()
+        if point is not None:
+            self.app.push_screen(DetailScreen(point))
+
+    def action_changes(self) -> None:
+        """What changed since the point."""
+        from tui.screens.changes import ChangesScreen
+
+        point = self._chosen_point()
+        if point is not None:
+            self.app.push_screen(ChangesScreen(point))
+
+    def action_verify(self) -> None:
+        """Verify."""
+        from tui.screens.verify import VerifyScreen
+
+        if not self.points:
+            self.say("There is nothing to verify yet.", "warn")
+            return
+        self.app.push_screen(VerifyScreen(self.point()), lambda _: self.action_reload())
+
+    # --- taking and going back -----------------------------------------------------------------------------------
+
+    def action_take(self) -> None:
+        """Take a point."""
+        from tui.screens.take import TakeScreen
+
+        if self._may_write():
+            self.app.push_screen(TakeScreen(), self._taken)
+
+    def _taken(self, result: SnapshotResult | None) -> None:
+        if result is not None:
+            self.select(result.point.id)
+            self.say(f"Point {result.point.number} was taken.")
+        self.action_reload()
+
+    def action_rollback(self) -> None:
+        """Roll back to the point."""
+        from tui.screens.rollback import RollbackScreen
+
+        point = self._chosen_point()
+        if point is not None:
+            self.app.push_screen(RollbackScreen(point, self.rollpoint.make_runner()), lambda _: self.action_reload())
+
+    def action_recover(self) -> None:
+        """Go on with what was left unfinished."""
+        from tui.screens.recover import RecoverScreen, Way
+
+        def chosen(way: Way | None) -> None:
+            if way is not None and self.status is not None and self._may_write():
+                self._recover(way, self.status)
+
+        if self.status is not None:
+            self.app.push_screen(RecoverScreen(self.status), chosen)
+
+    def _recover(self, way: str, status: StoreStatus) -> None:
+        from tui.screens.recover import FinishRollbackScreen, RepairScreen
+
+        def finished(_: RollbackResult | RepairReport | None) -> None:
+            self.action_reload()
+
+        if way == "repair":
+            self.app.push_screen(RepairScreen(status.unfinished), finished)
+        else:
+            self.app.push_screen(FinishRollbackScreen("resume" if way == "resume" else "undo", status.rollback), finished)
+
+    # --- notes and removal ---------------------------------------------------------------------------------------
+
+    def action_pin(self) -> None:
+        """Pin or unpin."""
+        point = self._chosen_point(write=True)
+        if point is not None:
+            wanted = not point.pinned
+            word = "pinned" if wanted else "no longer pinned"
+            engine = self.rollpoint.engine
+            self.ask("note", lambda: engine.annotate(point, pinned=wanted), lambda p: self._noted(p, word))
+
+    def action_comment(self) -> None:
+        """Edit the comment."""
+        from tui.screens.comment import CommentScreen
+
+        point = self._chosen_point(write=True)
+        if point is None:
+            return
+        engine = self.rollpoint.engine
+
+        def entered(text: str | None) -> None:
+            if text is not None:
+                self.ask("note", lambda: engine.annotate(point, comment=text),
+                         lambda p: self._noted(p, "commented anew"))
+
+        self.app.push_screen(CommentScreen(point), entered)
+
+    def _noted(self, point: RestorePoint, word: str) -> None:
+        self.say(f"Point {point.number} is {word}.")
+        self.action_reload()
+
+    def action_delete(self) -> None:
+        """Delete the point."""
+        from tui.screens.delete import DeleteScreen
+
+        point = self._chosen_point(write=True)
+        if point is not None:
+            self.app.push_screen(DeleteScreen(point, len(self.points) - 1), self.after_removal)
+
+    def action_prune(self) -> None:
+        """Show what the rules would remove."""
+        if not self.points:
+            self.say("There is nothing to prune yet.", "warn")
+            return
+        engine = self.rollpoint.engine
+        self.say("Asking the rules ...", "dim")
+        self.ask("fates", engine.fates, self.show_fates)
+
+    def after_removal(self, result: PruneResult | None) -> None:
+        """Say what was removed, and read the points again."""
+        if result is not None:
+            self.say(f"{plural(len(result.removed), 'point')} removed.", "warn" if result.failed else "good")
+        self.action_reload()

@@ -1,0 +1,84 @@
+"""What all screens share: the app with its type, the header, and the one way to call the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
+
+from textual.screen import ModalScreen, Screen
+from textual.worker import get_current_worker
+
+from tui.messages import Answer, Trouble
+from tui.widgets.header import HeaderBar
+
+if TYPE_CHECKING:
+    from tui.app import RollpointApp
+
+V = TypeVar("V")
+T = TypeVar("T")
+
+HORIZONTAL = [(0, "-narrow"), (100, "-wide")]
+VERTICAL = [(0, "-low"), (18, "-middle"), (30, "-high")]
+
+
+class EngineCalls:
+    """A mixin for screens: `ask` runs something of the engine in a thread and brings the answer back as a message."""
+
+    KEYS: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Keys of this screen and what they do, for the help."""
+    NOTES: ClassVar[tuple[str, ...]] = ()
+    """What else the help should say."""
+
+    @property
+    def rollpoint(self) -> RollpointApp:
+        """The app."""
+        return cast("RollpointApp", cast("Screen[object]", self).app)
+
+    def ask(self, group: str, work: Callable[[], V], then: Callable[[V], None],
+            failed: Callable[[BaseException], None] | None = None) -> None:
+        """Run `work` in a thread; call `then` with its value, or `failed` (default: show the error), on this side.
+
+        A newer call of the same group replaces an older one: what that one answers is thrown away.
+        """
+        screen = cast("Screen[object]", self)
+        on_error = failed or self.rollpoint.report
+
+        def run() -> None:
+            worker = get_current_worker()
+            try:
+                message: Answer | Trouble = Answer(then, work())
+            except BaseException as error:  # whatever it is, it must reach the screen, not end the app
+                message = Trouble(on_error, error)
+            if not worker.is_cancelled:
+                screen.post_message(message)
+
+        screen.run_worker(run, thread=True, exclusive=True, exit_on_error=False, group=group, name=group)
+
+    def on_answer(self, message: Answer) -> None:
+        """Hand an answer over."""
+        message.stop()
+        message.then(message.value)
+
+    def on_trouble(self, message: Trouble) -> None:
+        """Hand an error over."""
+        message.stop()
+        message.then(message.error)
+
+    def header(self) -> HeaderBar:
+        """Return the header line of this machine and tree."""
+        app = self.rollpoint
+        return HeaderBar(app.host, app.root_shown, app.store_shown, read_only=app.read_only)
+
+
+class BaseScreen(EngineCalls, Screen[T]):
+    """A screen of its own: header on top."""
+
+    HORIZONTAL_BREAKPOINTS = HORIZONTAL
+    VERTICAL_BREAKPOINTS = VERTICAL
+
+
+class BaseDialog(EngineCalls, ModalScreen[T]):
+    """A dialog over a screen, whose header stays visible above it."""
+
+    HORIZONTAL_BREAKPOINTS = HORIZONTAL
+    VERTICAL_BREAKPOINTS = VERTICAL

@@ -1,0 +1,239 @@
+"""The opening screen: the points, details of the one under the cursor, and what matters now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Container
+from textual.content import Content
+from textual.widgets import Input
+
+from engine.points import RestorePoint
+from engine.results import Fate, StoreStatus
+from tui.screens.actions import PointActions
+from tui.text import Line, Segment, content, error_lines, store_line
+from tui.widgets.details import DetailPane
+from tui.widgets.fields import Fields
+from tui.widgets.keybar import Hint, KeyBar
+from tui.widgets.lineinput import LineInput
+from tui.widgets.pointrows import PointRows, matches
+from tui.widgets.rows import RowList
+from tui.widgets.statusline import Banner, StatusLine
+
+RELOAD_SECONDS = 10.0
+DAYS_FROM = 32
+"""From this height on the list has a heading for each day."""
+
+_LOOK = (Hint("d", "Changes", "screen.changes"), Hint("v", "Verify", "screen.verify", 2),
+         Hint("/", "Filter", "screen.filter", 3), Hint("?", "Help", "app.help", 0), Hint("q", "Quit", "app.quit", 1))
+_WRITE = (Hint("s", "Take", "screen.take"), Hint("r", "Roll back", "screen.rollback"), Hint("p", "Pin", "screen.pin", 2),
+          Hint("e", "Comment", "screen.comment", 4), Hint("x", "Delete", "screen.delete", 3),
+          Hint("P", "Prune", "screen.prune", 4))
+
+
+class PointsScreen(PointActions):
+    """The list of points."""
+
+    BINDINGS = [
+        Binding("s", "take", show=False), Binding("d", "changes", show=False), Binding("r", "rollback", show=False),
+        Binding("p", "pin", show=False), Binding("e", "comment", show=False), Binding("x", "delete", show=False),
+        Binding("P", "prune", show=False), Binding("v", "verify", show=False), Binding("R", "recover", show=False),
+        Binding("slash", "filter", show=False), Binding("f5,u", "reload", show=False),
+        Binding("escape", "clear_filter", show=False), Binding("q", "app.quit", show=False)]
+    KEYS = (("s", "take a restore point"), ("d", "what changed since this point"),
+            ("r", "roll back to this point: shows first what it would do"), ("enter", "everything about this point"),
+            ("p", "pin or unpin: pinned points are never removed by the rules"), ("e", "edit the comment"),
+            ("x", "delete this point"), ("P", "prune by the rules: shows first what becomes of each point"),
+            ("v", "verify the store"), ("R", "unfinished work: go on, undo, repair"), ("/", "filter as you type"),
+            ("u, F5", "look again"), ("q", "leave Rollpoint"))
+    NOTES = ("Marks before the number: N newest (the plain tree), P pinned, ! damaged.",
+             "Own size is what deleting the point would free. Ages count from this machine's clock.")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.points: list[RestorePoint] = []
+        self.status: StoreStatus | None = None
+        self._seen: str | None = None
+        self._loading = self._again = False
+
+    def compose(self) -> ComposeResult:
+        """Header, status, banner, list and details, filter, keys."""
+        yield self.header()
+        yield StatusLine(id="status")
+        yield Banner(id="banner")
+        with Container(id="body"):
+            yield RowList(id="points")
+            yield DetailPane(id="detail")
+            yield Fields([content("Reading the store ...")], id="empty")
+        yield LineInput(placeholder="words in number, date, comment, tags, state", id="filter")
+        yield KeyBar(self._hints(), id="keys")
+
+    def _hints(self) -> list[Hint]:
+        """The keys that do something now."""
+        if self.status is not None and not self.points:
+            return [*([] if self.rollpoint.read_only else [_WRITE[0]]), *_LOOK[-2:]]
+        if self.rollpoint.read_only:
+            return list(_LOOK)
+        take, back, *rest = _WRITE
+        return [take, _LOOK[0], back, *rest, *_LOOK[1:]]
+
+    def on_mount(self) -> None:
+        """Paint first, then read the store in a worker."""
+        self.query_one("#filter").display = self.query_one("#detail").display = False
+        self.query_one("#points").display = False
+        self.query_one("#points", RowList).focus()
+        self.call_after_refresh(self.action_reload)
+        self.set_interval(RELOAD_SECONDS, self._look_again)
+
+    # --- loading -------------------------------------------------------------------------------------------------
+
+    def action_reload(self) -> None:
+        """Read points and status again."""
+        if self._loading:
+            self._again = True      # what is being read now may be older than what has just been done
+            return
+        self._loading, self._again = True, False
+        engine = self.rollpoint.engine
+        self.ask("load", lambda: (engine.status(), engine.points()), self._loaded, self._load_failed)
+
+    def _look_again(self) -> None:
+        if self.is_current:
+            self.action_reload()
+
+    def _load_failed(self, error: BaseException) -> None:
+        self._loading = False
+        self.query_one("#status", StatusLine).show([("The store cannot be read.", "bad")])
+        self._say_instead(error_lines(error) + [Content(""), content(("Press u to look again.", "dim"))])
+
+    def _loaded(self, answer: tuple[StoreStatus, list[RestorePoint]]) -> None:
+        self._loading = False
+        if self._again:
+            self.action_reload()
+        self.status, self.points = answer
+        self.query_one("#status", StatusLine).show(
+            store_line(self.status, self.points, self.rollpoint.now()) if self.status.exists or self.points
+            else [("There is no store yet.", "")])
+        self.query_one("#banner", Banner).show(banner_rows(self.status))
+        self.query_one("#keys", KeyBar).show(self._hints())
+        self._list()
+
+    def _say_instead(self, rows: Sequence[Line]) -> None:
+        self.query_one("#empty", Fields).show(rows)
+        for name, shown in (("points", False), ("detail", False), ("empty", True)):
+            self.query_one(f"#{name}").display = shown
+
+    def _list(self) -> None:
+        """Show the points that pass the filter; the cursor stays on its point, or next to where it was."""
+        words = self.query_one("#filter", LineInput).value
+        found = [p for p in self.points if matches(p, words)]
+        if not self.points:
+            self._say_instead(_welcome(self.rollpoint.root_shown, self.rollpoint.read_only))
+            return
+        if not found:
+            self._say_instead([content(("No point has all these words.", "warn")),
+                               content(("escape clears the filter", "dim"))])
+            return
+        rows = self.query_one("#points", RowList)
+        self.query_one("#empty").display = False
+        rows.display = self.query_one("#detail").display = True
+        source = PointRows(found, self.rollpoint.now(), days=self.size.height >= DAYS_FROM)
+        at = source.index_of(self._seen) if self._seen else None
+        rows.show(source, rows.cursor if at is None else at)
+        if self.focused is None:
+            rows.focus()
+
+    def point(self) -> RestorePoint | None:
+        """The point under the cursor."""
+        rows = self.query_one("#points", RowList)
+        source = rows.source
+        return source.point(rows.cursor) if isinstance(source, PointRows) and rows.display else None
+
+    def say(self, text: str, look: str = "good") -> None:
+        """Answer in the status line."""
+        self.query_one("#status", StatusLine).answer(text, look)
+
+    @on(RowList.Moved, "#points")
+    def _moved(self) -> None:
+        point = self.point()
+        if point is not None:
+            self._seen = point.id
+        # The small pane has room for the important lines only; enter shows the rest.
+        self.query_one(DetailPane).show(point, self.rollpoint.now(), full=self.size.width >= 100)
+
+    @on(RowList.Chosen, "#points")
+    def _chosen(self) -> None:
+        self.action_details()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Columns, day headings and details depend on the size."""
+        if self.points:
+            self.call_after_refresh(self._list)
+
+    # --- filter --------------------------------------------------------------------------------------------------
+
+    def action_filter(self) -> None:
+        """Go to the filter."""
+        line = self.query_one("#filter", LineInput)
+        line.display = True
+        line.focus()
+
+    @on(Input.Changed, "#filter")
+    def _typed(self) -> None:
+        if self.status is not None:
+            self._list()
+
+    @on(Input.Submitted, "#filter")
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.input.display = bool(event.value)
+        self.query_one("#points", RowList).focus()
+
+    def action_clear_filter(self) -> None:
+        """Show all points again."""
+        line = self.query_one("#filter", LineInput)
+        line.value = ""
+        line.display = False
+        self.query_one("#points", RowList).focus()
+
+    # --- answers of the dialogs ----------------------------------------------------------------------------------
+
+    def select(self, point_id: str) -> None:
+        """Put the cursor on a point once it is listed."""
+        self._seen = point_id
+
+    def show_fates(self, fates: list[Fate]) -> None:
+        """Open the preview of a prune."""
+        from tui.screens.prune import PruneScreen
+
+        self.app.push_screen(PruneScreen(fates), self.after_removal)
+
+
+def banner_rows(status: StoreStatus) -> list[Line]:
+    """Return what must not be overlooked: unfinished work, work of others, a store that cannot be written."""
+    rows: list[Line] = []
+    if status.rollback and not status.holder:
+        rows.append(_notice("INTERRUPTED", "bad", "a rollback ", status.rollback, ("  Press R to go on or undo.", "strong")))
+    elif status.rollback:
+        rows.append(_notice("UNDER WAY", "warn", "a rollback ", status.rollback))
+    if status.unfinished and not status.holder:
+        rows.append(_notice("UNFINISHED", "warn", status.unfinished, ("  Press R to repair.", "strong")))
+    if status.holder:
+        rows.append(_notice("BUSY", "warn", status.holder, ("  Looking works meanwhile.", "dim")))
+    if status.read_only:
+        rows.append(_notice("READ-ONLY", "warn", "the store can be looked at; no point can be taken or removed"))
+    return rows
+
+
+def _notice(label: str, look: str, *parts: str | Segment) -> Line:
+    return content((f"{label}  ", look), *parts)
+
+
+def _welcome(root: str, read_only: bool) -> list[Line]:
+    rows: list[Line] = [content(("There is no restore point yet.", "head")), Content("")]
+    if read_only:
+        return [*rows, content("This is read-only: take the first one without it.")]
+    return [*rows, content("Press ", ("s", "strong"), f" to take the first one of {root}"), Content(""),
+            content(("The first copies everything; later ones only what changed, in seconds.", "dim")),
+            content(("From then on any change can be looked at (d) and taken back (r).", "dim"))]

@@ -1,0 +1,55 @@
+"""A job dialog whose form shows what will happen and goes on only when `yes` is typed."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import VerticalScroll
+
+from tui.screens.base import T
+from tui.screens.job import FORM, JobDialog
+from tui.text import Line
+from tui.widgets.confirm import ConfirmYes
+from tui.widgets.fields import Fields
+from tui.widgets.keybar import Hint
+
+
+class TypedDialog(JobDialog[T]):
+    """Subclasses say in `explain` what will happen, and the question to answer with yes in `QUESTION`."""
+
+    BINDINGS = [Binding("y", "begin('y')", show=False)]
+    QUESTION: ClassVar[str] = ""
+    FORM_HINTS: ClassVar[tuple[Hint, ...]] = (Hint("yes enter", "Do it"),)
+
+    def explain(self) -> list[Line]:
+        """Return what will happen, in words."""
+        raise NotImplementedError
+
+    def form(self) -> ComposeResult:
+        """The words, then the line to type yes into."""
+        with VerticalScroll(id="explain", can_focus=False):
+            yield Fields(self.explain())
+        yield ConfirmYes(self.QUESTION, id="confirm")
+
+    def begin_form(self) -> None:
+        """The focus is in the line: typing into it does no harm, and nothing else is to be done here."""
+        self.query_one(ConfirmYes).start()
+
+    def action_begin(self, typed: str) -> None:
+        """Typing `yes` may begin anywhere: its first letter goes to the line to type into."""
+        if self.stage == FORM:
+            for confirm in self.query(ConfirmYes):
+                confirm.start(typed)
+
+    def action_enter(self) -> None:
+        """Enter alone never starts anything."""
+        if self.stage != FORM:
+            super().action_enter()
+
+    @on(ConfirmYes.Confirmed)
+    def _confirmed(self, event: ConfirmYes.Confirmed) -> None:
+        event.stop()
+        self.start()

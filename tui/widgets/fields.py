@@ -1,0 +1,38 @@
+"""Lines of text, some with a label: wrapped for the width there is, long values under themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual import events
+from textual.widgets import Static
+
+from tui.text import Line, laid_out
+
+
+class Fields(Static):
+    """A Static that lays its rows out again when its width changes."""
+
+    def __init__(self, rows: Sequence[Line] = (), *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__("", markup=False, id=id)
+        self._rows: Sequence[Line] = rows
+        self._width = 0
+
+    def show(self, rows: Sequence[Line]) -> None:
+        """Show other rows."""
+        self._rows, self._width = rows, 0
+        self._lay_out()
+
+    def on_mount(self) -> None:
+        """Something to measure by, before the width is known."""
+        self._lay_out()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Wrap anew."""
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        width = self.size.width or 70
+        if width != self._width:
+            self._width = width
+            self.update(laid_out(self._rows, width))
