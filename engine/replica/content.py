@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO
 
@@ -87,11 +87,9 @@ class Contents:
         """Open the tree's file for a current row, or the version a running snapshot has just moved away."""
         entry = row.entry
         candidates = [os.path.join(self.store.tree, entry.path)]
-        try:
+        with suppress(FileNotFoundError):
             candidates += [os.path.join(self.store.work, name, b"old", entry.path)
                            for name in os.listdir(self.store.work)]
-        except FileNotFoundError:
-            pass
         for full in candidates:
             try:
                 file = open(full, "rb")

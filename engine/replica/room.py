@@ -34,7 +34,8 @@ def missing(store: Store, config: Config, job: Job) -> int:
     """Return how many bytes more than are free a snapshot needs now (0 or less: enough); asks a dry run of rsync."""
     with view(config, store) as source, scratch() as place:
         filters = rsync.write_filters(os.path.join(os.fsencode(place), b"filters"), source.filters)
-        argv = rsync.copy_argv(source.inside, store.tree, ["--dry-run", "--delete", "--stats", *source.options], filters)
+        options = ["--dry-run", "--delete", "--stats", *source.options]
+        argv = rsync.copy_argv(source.inside, store.tree, options, filters)
         argv = [a for a in argv if not str(a).startswith("--out-format")]
         with Process(source.space.wrap(argv)) as process:
             out = bytearray()

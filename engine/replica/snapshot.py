@@ -23,7 +23,7 @@ from engine.replica.catalog import Catalog
 from engine.replica.difference import Difference, Touched
 from engine.replica.disk import clone_file
 from engine.replica.index import FirstIndex
-from engine.replica.layout import Store, fsync_dir, machine_id, sync_filesystem, user_name, write_document
+from engine.replica.layout import Store, flushing, fsync_dir, machine_id, sync_filesystem, user_name, write_document
 from engine.replica.source import View, view
 from engine.results import SnapshotRequest
 from engine.run import Process
@@ -83,7 +83,8 @@ class Snapshot:
     def _first(self, source: View) -> None:
         with Catalog.create(os.path.join(self.work, b"catalog.sqlite")) as catalog:
             index = FirstIndex(catalog, self.store.tree, self.seq, self.job)
-            self._copy(source, index.add, ())
+            with flushing(self.store.path):
+                self._copy(source, index.add, ())
             step("snapshot-copied")
             self.job.progress("indexing", index.counts["created"])
             index.finish()

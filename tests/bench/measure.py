@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.bench.disk import settle
+from tests.bench.disk import settle, settle_all
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _SAMPLE_SECONDS = 0.1
@@ -70,10 +70,10 @@ def measure(argv: Sequence[str | Path], *, writes: Path, cwd: Path | None = None
             env: dict[str, str] | None = None, ok: Sequence[int] = (0,)) -> Sample:
     """Run a command that works on the file system `writes`; stop the benchmark when it fails.
 
-    The file system is written out before, so that nobody pays for what an earlier command left to be written.
+    All file systems are written out before, so that nobody pays for what an earlier command left to be written.
     """
     words = [str(word) for word in argv]
-    settle(writes)
+    settle_all()
     with tempfile.TemporaryFile() as output:
         busy = _busy()
         began = time.monotonic()
@@ -93,7 +93,7 @@ def measure(argv: Sequence[str | Path], *, writes: Path, cwd: Path | None = None
     began = time.monotonic()
     settle(writes)
     cpu = usage.ru_utime + usage.ru_stime
-    return Sample(wall, cpu, usage.ru_maxrss * 1024, watch.pss, time.monotonic() - began,
+    return Sample(wall, cpu, watch.rss, watch.pss, time.monotonic() - began,
                   max(0.0, others - cpu) / wall if wall else 0.0, text)
 
 
@@ -111,12 +111,15 @@ class _Watch(threading.Thread):
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
         self.pid = pid
-        self.pss = 0
+        self.rss = self.pss = 0
         self._done = threading.Event()
 
     def run(self) -> None:
         while not self._done.wait(_SAMPLE_SECONDS):
-            self.pss = max(self.pss, sum(map(_pss, _tree(self.pid))))
+            tree = _tree(self.pid)
+            self.pss = max(self.pss, sum(_kib(f"/proc/{pid}/smaps_rollup", "Pss:") for pid in tree))
+            # Not from wait4: that counts what this program took up before the command was executed.
+            self.rss = max(self.rss, *(_kib(f"/proc/{pid}/status", "VmHWM:") for pid in tree))
 
     def stop(self) -> None:
         self._done.set()
@@ -133,9 +136,10 @@ def _tree(pid: int) -> list[int]:
     return found
 
 
-def _pss(pid: int) -> int:
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup") as file:
+def _kib(path: str, name: str) -> int:
+    """Return in bytes what a file in /proc says in KiB, 0 when the process is gone."""
+    with contextlib.suppress(OSError), open(path) as file:
         for line in file:
-            if line.startswith("Pss:"):
+            if line.startswith(name):
                 return int(line.split()[1]) * 1024
     return 0

@@ -45,7 +45,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str], tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return a function that runs one command line with no terminal, on a store and a tree of its own."""
-    monkeypatch.setattr("sys.stdin", open(os.devnull))      # noqa: SIM115 - the test process ends with it
+    monkeypatch.setattr("sys.stdin", open(os.devnull))
 
     def runner(*words: str, bare: bool = False) -> Ran:
         where = [] if bare else ["--store", str(tmp_path / "store"), "--root", str(tmp_path / "root")]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -76,7 +78,7 @@ def test_history_and_find(taken: Tree) -> None:
     assert taken("history", "/nothing").code == 2
     assert taken("history", "etc/hosts").out.count("\n") == 3
     found = taken("find", "plain")
-    assert "/names/plain  (5 B, points 1, not in the newest)" in found.out
+    assert "/names/plain  (5 B, points 1, changed or deleted since)" in found.out
     assert names_in(taken("find", "*", "--json").document["found"]) >= {b"names/" + n for n in HOSTILE}
     assert taken("find", "no such name").code == 0
 
@@ -113,6 +115,25 @@ def test_rollback_and_undo(taken: Tree) -> None:
     assert taken("rollback", "--undo", "--yes").code == 0
     assert taken.hosts() == "broken\n" and (taken.root / "etc" / "new").exists()
     assert taken("rollback", "--resume", "--yes").code == 2
+
+
+@pytest.mark.parametrize("way", ["--resume", "--undo"])
+@pytest.mark.parametrize("step", ["rollback-begun", "rollback-copied"])
+def test_a_killed_rollback_is_announced_and_finished_or_undone(way: str, step: str, taken: Tree) -> None:
+    where = ["--store", str(taken.store), "--root", str(taken.root)]
+    killed = subprocess.run([sys.executable, "-m", "tui.cli", *where, "rollback", "1", "--yes"], check=False,
+                            env={**os.environ, "ROLLPOINT_KILL_AT": step}, capture_output=True)
+    assert killed.returncode == -9, killed
+    for words in (["list"], ["diff", "1", "2"], ["rollback", "1", "--dry-run"]):
+        assert "interrupted" in taken(*words).err and "--resume" in taken(*words).err
+    assert "interrupted" not in taken("list", "-q").err
+    assert taken("rollback", way).code == 6
+    refused = taken("rollback", "2", "--yes")
+    assert refused.code == 5 and "--resume" in refused.err
+    ran = taken("rollback", way, "--yes")
+    assert ran.code in (0, 3), ran.err
+    assert taken.hosts() == ("one\ntwo\n" if way == "--resume" else "broken\n")
+    assert "interrupted" not in taken("list").err
 
 
 def test_rollback_of_a_path_only(taken: Tree) -> None:

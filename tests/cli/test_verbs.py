@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from engine.errors import (
     UsageError,
 )
 from engine.results import Damage, Finding
+from engine.rollback import JOURNAL
 from tests.cli.conftest import Run, assert_printable
 from tests.cli.fake_engine import EVIL_TEXT, HOSTILE, World
 from tui.cli import main
@@ -305,9 +307,9 @@ def test_no_command_without_a_terminal(run: Run) -> None:
     assert run("--json").document["error"]["exit_code"] == 2
 
 
-def test_interrupted_rollback_is_announced(run: Run, world: World) -> None:
-    from dataclasses import replace
-
+def test_interrupted_rollback_is_announced(run: Run, world: World, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / os.fsdecode(JOURNAL)).touch()
     world.status = replace(world.status, rollback="half\x1b done")
     ran = run("list")
     assert ran.code == 0 and r"interrupted (half\x1b done)" in ran.err and "--resume" in ran.err

@@ -56,7 +56,7 @@ def run_find(context: Context, args: Namespace) -> Answer:
     numbers = _numbers(context)
     count = 0
     for count, version in enumerate(found, 1):      # noqa: B007 - the number of the last one is wanted below
-        gone = "" if version.current else ", not in the newest"
+        gone = "" if version.current else ", changed or deleted since"
         context.out.data(f"{shown_path(version.entry.path)}  ({human_size(version.entry.size)}, "
                          f"points {_span(version, numbers)}{gone})")
     if not count:

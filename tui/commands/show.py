@@ -48,18 +48,25 @@ def _lines(point: RestorePoint) -> Iterator[str]:
 
 
 def _value_lines(value: Any, indent: str) -> Iterator[str]:
-    """Yield a mapping or a list as indented lines: keys that are added to the format later are shown as
-    well."""
+    """Yield a mapping or a list as indented lines: keys that are added to the format later are shown too."""
     from engine.text import printable
 
     pairs = value.items() if isinstance(value, dict) else ((None, v) for v in value)
     for key, item in pairs:
-        label = f"{indent}- " if key is None else f"{indent}{printable(str(key))}: "
-        if isinstance(item, dict | list | tuple) and item:
-            yield label.rstrip()
+        label = f"{indent}-" if key is None else f"{indent}{printable(str(key))}:"
+        if key is None and isinstance(item, dict):
+            yield f"{label} " + ", ".join(f"{printable(str(k))} {_shown(v)}" for k, v in item.items() if v != "")
+        elif isinstance(item, dict | list | tuple) and item:
+            yield label
             yield from _value_lines(item, indent + "  ")
-        elif not isinstance(item, dict | list | tuple):
-            yield label + printable(item if isinstance(item, str | bytes) else str(item))
+        elif item not in ("", None, [], {}, ()):
+            yield f"{label} {_shown(item)}"
+
+
+def _shown(value: Any) -> str:
+    from engine.text import printable
+
+    return printable(value if isinstance(value, str | bytes) else str(value))
 
 
 COMMANDS = (Command("show", "all that is recorded about one point", 30, configure, run),)
