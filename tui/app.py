@@ -78,6 +78,10 @@ class RollpointApp(App[int]):
             for number in _SIGNALS:
                 loop.add_signal_handler(number, self._signalled, number)
 
+    def on_unmount(self) -> None:
+        """However the app ends: nobody is left to watch work that may be broken off."""
+        self.cancel_all()
+
     def _signalled(self, number: int) -> None:
         self.cancel_all()
         self.exit(return_code=128 + number)

@@ -7,6 +7,7 @@ touched. From these paths alone (not the whole tree) come the records, the packs
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -22,6 +23,7 @@ from engine.replica.disk import read_entry, same_data
 from engine.text import shown_path
 
 DELTA_MIN = 64 << 10
+MAX_DELTAS = 16
 
 
 @dataclass
@@ -194,7 +196,7 @@ class Difference:
         if moved is not None and same_data(source, os.path.join(self.tree, moved)):
             return str(Step("=", name=moved))
         try:
-            if new is not None and new.kind is Kind.FILE and old.size >= DELTA_MIN:
+            if new is not None and new.kind is Kind.FILE and old.size >= DELTA_MIN and self._may_delta(old.path):
                 found = delta.runs(source, os.path.join(self.tree, old.path), old.size // 2)
                 if found is not None:
                     return f"=+{self._add_delta(old, source, found, writer)}"
@@ -203,6 +205,12 @@ class Difference:
         except FileNotFoundError:
             raise DamageError(f"the old version of {shown_path(old.path)} is missing: the tree in the store was "
                               "changed by hand", hint="run `rollpoint verify`, then `rollpoint repair`") from None
+
+    def _may_delta(self, path: bytes) -> bool:
+        """Whether the chain of deltas that older versions of the path already need is short enough for one more."""
+        rows = self.catalog.rows("path = ? AND last IS NOT NULL", (path.replace(b"/", b"\0"),), order="last DESC")
+        chain = itertools.takewhile(lambda row: (row.data or "").startswith("=+"), rows)
+        return sum(1 for _ in itertools.islice(chain, MAX_DELTAS)) < MAX_DELTAS
 
     def _add_delta(self, old: Entry, source: bytes, found: list[tuple[int, int]], writer: packs.PackWriter) -> Step:
         head = delta.header(old.size, found)

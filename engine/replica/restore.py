@@ -104,7 +104,7 @@ def copy(store: Store, catalog: Catalog, rows: Sequence[Row], target: bytes, job
         if row.entry.kind is Kind.DIR and row.entry.path:
             os.makedirs(os.path.join(target, row.entry.path), mode=0o700, exist_ok=True)
     with tempfile.TemporaryFile() as names:
-        names.writelines(r.entry.path + b"\0" for r in current if r.entry.kind is not Kind.DIR)
+        names.writelines(rsync.listed(r.entry.path) for r in current if r.entry.kind is not Kind.DIR)
         names.seek(0)
         argv: list[Arg] = ["rsync", *rsync.FIDELITY, "--no-recursive", "--no-implied-dirs", "--from0", "--files-from=-",
                 store.tree + b"/", target + b"/"]

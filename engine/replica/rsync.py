@@ -19,7 +19,8 @@ from engine.events import Job
 from engine.run import Arg, Process, call, scratch
 
 FIDELITY = ("-aHAXS", "--numeric-ids", "--modify-window=-1")
-_FORMAT = "--out-format=%i\t%C\t%l\t%n\t%L"
+# No path holds "//"; rsync leaves tabs in names as they are, so a tab cannot stand between the fields.
+_FORMAT = "--out-format=%i//%C//%l//%n //%L"
 _ESCAPE = re.compile(rb"\\#([0-7]{3})")
 _NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded")
 _STORE_SIDE = re.compile(r"^rsync: (\[(receiver|generator)\]|.*(mkstemp|rename|recv_files|mkdir|symlink)\b)")
@@ -65,11 +66,11 @@ def escape_pattern(path: bytes) -> bytes:
 
 def parse(line: bytes) -> Item | None:
     """Return the item of one output line (without its newline), or None for a line that is none."""
-    fields = line.split(b"\t")
+    fields = line.split(b"//", 4)
     if len(fields) != 5:
         return None
     code, csum, size, name, link = fields
-    path = unescape(name).rstrip(b"/")
+    path = unescape(name[:-1]).rstrip(b"/")
     return Item(code, csum.strip(), int(size) if size.isdigit() else 0, b"" if path == b"." else path,
                 unescape(link[4:]) if link.startswith(b" => ") else b"")
 
@@ -153,12 +154,17 @@ def _readable(line: str) -> str:
     return re.sub(r"^(rsync: )?(\[\w+\] )?", "", line).strip()
 
 
+def listed(path: bytes) -> bytes:
+    """Return the item for --files-from --from0 that names `path`: a leading # or ; would make it a comment."""
+    return b"./" + path + b"\0"
+
+
 def checksums(root: bytes, algorithm: str, paths: Iterable[bytes] | None = None) -> Iterator[tuple[bytes, bytes]]:
     """Yield (path, checksum) of regular files below `root`, all or those named, read anew from the disk by rsync."""
     with scratch() as empty, tempfile.TemporaryFile() as names:
         argv: list[Arg] = ["rsync", "-rn", "--checksum", f"--checksum-choice={algorithm}", _FORMAT]
         if paths is not None:
-            names.writelines(p + b"\0" for p in paths)
+            names.writelines(listed(p) for p in paths)
             names.seek(0)
             argv += ["--from0", "--files-from=-", "--no-recursive"]
         with Process([*argv, root.rstrip(b"/") + b"/", empty + "/"], stdin=names) as process:

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from tests.bench import report
 from tests.bench.data import ServerTree, SmallFiles
-from tests.bench.debian import debian
-from tests.bench.disk import GIB, enter_private_namespace, fresh, run
+from tests.bench.disk import GIB, enter_private_namespace, fresh, run, warm
 from tests.bench.measure import Results, measure
 from tests.bench.tools import CORE, PEERS, Rollpoint, Rsync, Tool, chosen, installed, versions
 
@@ -92,7 +91,7 @@ def server_tree(results: Results, kinds: Sequence[type[Tool]], turn: int) -> Non
     """One round of dataset A."""
     with ExitStack() as stack:
         source = stack.enter_context(fresh(8 * GIB))
-        tree = ServerTree(source, stack.enter_context(debian()))
+        tree = ServerTree(source)
         _say("making dataset A")
         tree.make()
         if turn == 0:
@@ -114,6 +113,7 @@ def server_tree(results: Results, kinds: Sequence[type[Tool]], turn: int) -> Non
 
 def _restores(results: Results, tool: Tool, source: Path) -> None:
     """Restore the newest and the oldest of seven points, each into a fresh file system."""
+    warm(tool.store)
     for what, point in zip(A_RESTORED, (tool.points, 1), strict=True):
         if point == tool.points or tool.keeps_points:
             with fresh() as disk:
@@ -215,7 +215,7 @@ def tables(results: Results, names: Sequence[str], peers: Sequence[str]) -> str:
     parts += ["\n**Difference of one point, MiB: growth of all that is not the newest tree**\n",
               report.sizes(results, names, [f"{s}, difference" for s in steps])]
     parts += ["\n**Targets**\n", _targets(results, peers).text()]
-    parts += ["\n**Spread**\n", report.noise(results, names, taken)]
+    parts += ["\n**Spread**\n", report.noise(results, names, [*taken, *A_RESTORED])]
     return "\n".join(parts)
 
 

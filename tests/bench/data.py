@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.bench.debian import debian
 from tests.bench.disk import run
 from tests.bench.tools import RSYNC
 
@@ -26,9 +27,8 @@ class ServerTree:
     `steps` is what happens before each point after the first one.
     """
 
-    def __init__(self, root: Path, debian: Path) -> None:
+    def __init__(self, root: Path) -> None:
         self.root = root
-        self.debian = debian
         self.random = random.Random(1)
         self.logs = [root / "var/log" / f"growing-{number}.log" for number in range(3)]
         self.image = root / "var/lib/machines/disk.img"
@@ -39,9 +39,10 @@ class ServerTree:
 
     def make(self) -> None:
         """Make the tree as it is at the first point."""
-        run(*RSYNC, f"{self.debian}/before/", f"{self.root}/")
-        self.image.parent.mkdir(parents=True, exist_ok=True)
-        run("cp", "--sparse=always", self.debian / "disk.img", self.image)
+        with debian() as cached:
+            run(*RSYNC, f"{cached}/before/", f"{self.root}/")
+            self.image.parent.mkdir(parents=True, exist_ok=True)
+            run("cp", "--sparse=always", cached / "disk.img", self.image)
         for log in self.logs:
             self._log(log, _LOG_BYTES)
 
@@ -68,7 +69,8 @@ class ServerTree:
     def _upgrade(self) -> None:
         keep = [*self.logs, self.image, *self.edited]
         excludes = [f"--exclude=/{path.relative_to(self.root)}" for path in keep]
-        run(*RSYNC, *excludes, f"{self.debian}/after/", f"{self.root}/")
+        with debian() as cached:
+            run(*RSYNC, *excludes, f"{cached}/after/", f"{self.root}/")
 
     def _grow(self) -> None:
         for log in self.logs:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -91,14 +90,15 @@ def hostile_changes() -> tuple[Change, ...]:
 
 
 class FakeEngine:
-    """The double. `fail[verb]` is raised by that verb; `slow` work takes steps of `step` seconds until it is let go."""
+    """The double. `fail[verb]` is raised by that verb; Long work stops at
+    step `hold_from` for as long as `hold` is not set."""
 
     def __init__(self, count: int = 12) -> None:
         self.list = points(count)
         self.changes = changes()
         self.fail: dict[str, BaseException] = {}
         self.calls: list[str] = []
-        self.steps, self.step = 0, 0.01
+        self.steps, self.step, self.hold_from = 0, 0.01, 0
         self.hold = threading.Event()
         self.hold.set()
         self.findings: tuple[Finding, ...] = (Finding("warning", "sshd runs with files that will be replaced",
@@ -126,10 +126,8 @@ class FakeEngine:
         for phase in phases:
             for i in range(self.steps + 1):
                 job.progress(phase, i * 100, self.steps * 100 or None, current=self.current, bytes_done=i * 2_500_000)
-                while not self.hold.wait(self.step):
+                while i >= self.hold_from and not self.hold.wait(self.step):
                     job.check()
-                if self.steps:
-                    time.sleep(self.step)
 
     def _find(self, point: RestorePoint) -> int:
         for index, known in enumerate(self.list):

@@ -64,13 +64,14 @@ async def test_take_is_cancelled_cleanly(key: str) -> None:
 
 
 async def test_take_shows_progress_and_warnings() -> None:
-    engine = FakeEngine()
-    engine.steps, engine.warnings = 30, ("vanished: /var/spool/[red]x",)
+    engine = slow()
+    engine.steps, engine.hold_from, engine.warnings = 30, 15, ("vanished: /var/spool/[red]x",)
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await pilot.press("s", "enter")
-        await until(pilot, lambda: "of 3,000 entries" in screen_text(pilot), "counts")
+        await until(pilot, lambda: "1,500 of 3,000 entries" in screen_text(pilot), "counts")
         assert "[#" in screen_text(pilot) and "1 warning, last: vanished: /var/spool/[red]x" in screen_text(pilot)
+        engine.hold.set()
         await settle(pilot)
         assert "was taken" in screen_text(pilot) and "/var/spool/[red]x" in screen_text(pilot)
 
@@ -205,7 +206,8 @@ async def test_quitting_while_a_point_is_taken_asks_and_waits() -> None:
     app = make_app(engine)
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await running(pilot, "s", "enter", "ctrl+q")
+        await running(pilot, "s", "enter")
+        await pilot.press("ctrl+q")
         assert isinstance(app.screen, QuitScreen) and "A restore point is being taken." in screen_text(pilot)
         await pilot.press("ctrl+c")
         assert isinstance(app.screen, QuitScreen)
@@ -221,7 +223,8 @@ async def test_quit_dialog_goes_away_when_the_work_ends_by_itself() -> None:
     app = make_app(engine)
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await running(pilot, "s", "enter", "ctrl+q")
+        await running(pilot, "s", "enter")
+        await pilot.press("ctrl+q")
         engine.hold.set()
         await until(pilot, lambda: isinstance(app.screen, TakeScreen), "the result")
         await settle(pilot)

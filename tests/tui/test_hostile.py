@@ -1,0 +1,147 @@
+"""Names of any bytes on every screen: shown literally, nothing executed, no control character, no crash."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import replace
+
+import pytest
+
+from engine.errors import RollpointError
+from engine.results import Damage, Finding
+from engine.text import message, printable
+from tests.tui.conftest import AppPilot, make_app, press, screen_text, settle, until
+from tests.tui.fake_engine import HOSTILE, FakeEngine, hostile_changes
+from tui.screens.points import PointsScreen
+from tui.theme import ANSI_DARK, Look
+
+IDS = [printable(name)[:20] for name in HOSTILE]
+
+
+def literal(pilot: AppPilot, wanted: str) -> None:
+    """`wanted` is on the screen as it is (line breaks of the layout do not count); nothing else harmful is."""
+    text = screen_text(pilot)
+    for char in text.replace("\n", ""):
+        assert unicodedata.category(char)[0] != "C", f"{char!r} reached the screen"
+    squeezed = "".join(text.replace("│", "").split())
+    assert "".join(wanted.split())[:40] in squeezed, f"{wanted!r} is not in:\n{text}"
+    assert pilot.app.is_running and not pilot.app._exit
+
+
+@pytest.fixture(params=HOSTILE, ids=IDS)
+def name(request: pytest.FixtureRequest) -> bytes:
+    return bytes(request.param)
+
+
+def engine_with(name: bytes) -> FakeEngine:
+    """An engine that says `name` wherever a string can come from."""
+    engine = FakeEngine(3)
+    text = name.decode("utf-8", "surrogateescape")
+    doc = dict(engine.list[0].doc, host=text, kernel=text, databases=[text], excludes=[text], taken_by=text,
+               sources=[{"mount": text, "type": text, "device": text}])
+    engine.list = [replace(p, comment=text, tags=(text,), problems=(text,), state="damaged", doc=doc)
+                   for p in engine.list]
+    engine.changes, engine.current = hostile_changes(), b"srv/" + name
+    engine.databases = engine.excluded = (text,)
+    engine.findings = (Finding("warning", text, text), Finding("info", text))
+    engine.differences = engine.warnings = (text,)
+    engine.lines = [f"+{text}\n"]
+    engine.damage = (Damage(text, name, text),)
+    engine.state = replace(engine.state, unfinished=text, rollback=text)
+    return engine
+
+
+async def test_every_screen(name: bytes) -> None:
+    text = message(name.decode("utf-8", "surrogateescape"))
+    app = make_app(engine_with(name), root=f"/srv/{name.decode('utf-8', 'surrogateescape')}")
+    async with app.run_test(size=(100, 60)) as pilot:
+        await settle(pilot)
+        literal(pilot, text)
+        await press(pilot, "enter")
+        literal(pilot, text)
+        await press(pilot, "escape", "R")
+        literal(pilot, text)
+        await press(pilot, "r")
+        literal(pilot, text)
+        await press(pilot, "escape", "R", "f", *"yes", "enter", "enter", "e")
+        literal(pilot, text)
+        await press(pilot, "escape", "x")
+        literal(pilot, text)
+        await press(pilot, "escape", "P")
+        literal(pilot, text)
+        await press(pilot, "escape", "v", "enter")
+        literal(pilot, printable(name))
+        await press(pilot, "enter", "d")
+        for _ in HOSTILE:
+            literal(pilot, "/srv/[b]dir/")
+            await press(pilot, "down")
+        await press(pilot, "enter")
+        literal(pilot, f"+{text}")
+        await press(pilot, "escape", "escape")
+        assert isinstance(app.screen, PointsScreen)
+
+
+async def test_take_and_rollback(name: bytes) -> None:
+    engine = engine_with(name)
+    text = message(name.decode("utf-8", "surrogateescape"))
+    async with make_app(engine).run_test(size=(100, 50)) as pilot:
+        await settle(pilot)
+        engine.hold.clear()
+        await pilot.press("s", "enter")
+        await until(pilot, lambda: "Copying" in screen_text(pilot), "progress")
+        literal(pilot, f"/srv/{printable(name)}")
+        engine.hold.set()
+        await settle(pilot)
+        literal(pilot, text)
+        await press(pilot, "enter", "down", "r")
+        literal(pilot, text)
+        for view in "2345":
+            await press(pilot, view)
+            literal(pilot, "")
+        await press(pilot, *"yes", "enter")
+        await until(pilot, lambda: "NOT AS RECORDED" in screen_text(pilot), "the result")
+        literal(pilot, text)
+
+
+async def test_errors(name: bytes) -> None:
+    engine = FakeEngine()
+    text = name.decode("utf-8", "surrogateescape")
+    engine.fail["plan"] = RollpointError(f"cannot read {text}", hint=f"look at {text}")
+    engine.fail["diff"] = ValueError(text)
+    async with make_app(engine).run_test(size=(100, 50)) as pilot:
+        await settle(pilot)
+        await press(pilot, "r")
+        literal(pilot, f"Cannot read {message(text)}"[:60])
+        await press(pilot, "escape", "d")
+        literal(pilot, f"Unexpected: ValueError: {message(text)}"[:40])
+
+
+async def test_typed_and_pasted_names_stay_text(name: bytes) -> None:
+    from textual import events
+
+    engine = FakeEngine()
+    async with make_app(engine).run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, "s")
+        text = name.decode("utf-8", "backslashreplace")
+        pilot.app.screen.focused.post_message(events.Paste(text))
+        await settle(pilot)
+        literal(pilot, "Take a restore point")
+        await press(pilot, "enter", "enter", "slash")
+        pilot.app.screen.focused.post_message(events.Paste(text))
+        await settle(pilot)
+        literal(pilot, "")
+
+
+async def test_clicks_on_hostile_names_run_nothing() -> None:
+    engine = engine_with(b"[@click=app.quit]press[/]")
+    app = make_app(engine, look=Look(ANSI_DARK.name, True))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        for y in range(24):
+            for x in range(0, 80, 9):
+                await pilot.click(offset=(x, y))
+            if not isinstance(app.screen, PointsScreen):
+                await press(pilot, "escape")
+        assert app.is_running and not app._exit
+        assert not {"snapshot", "rollback", "delete", "prune"} & set(engine.calls)
