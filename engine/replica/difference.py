@@ -49,6 +49,7 @@ class Difference:
         self.old: dict[bytes, Row] = {}
         self.new: dict[bytes, Entry] = {}
         self.relinked: dict[bytes, int] = {}
+        self._fresh: set[int | None] = set()
         self._close_over(list(touched.csums))
         self._read_tree()
         self.changed = sorted(self._changed(), key=lambda p: p.replace(b"/", b"\0"))
@@ -118,6 +119,8 @@ class Difference:
                 number: int | None = votes.most_common(1)[0][0]
             else:
                 number = self.catalog.new_link() if len(members) > 1 else None
+                if number is not None:
+                    self._fresh.add(number)
             if number is not None:
                 taken.add(number)
             csum = next((self.new[p].csum for p in members if self.new[p].csum), b"")
@@ -131,8 +134,10 @@ class Difference:
             old = row.entry if row else None
             if old == new:
                 continue
-            if old and new and old.link is None and dataclasses.replace(new, link=None) == old:
-                # A file that got further names: it was a group of one all along, so no new version of it.
+            if old and new and new.link in self._fresh and dataclasses.replace(new, link=None) == old:
+                # A file that got further names: it was a group of one all along, so no new version of it. Only one
+                # file of a new group can have been that: two would have been linked in the past too.
+                self._fresh.discard(new.link)
                 self.relinked[path] = new.link or 0
                 continue
             yield path

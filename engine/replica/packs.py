@@ -41,10 +41,26 @@ def header(entry: Entry, size: int) -> bytes:
     info.mtime, info.size = max(0, entry.mtime // 10**9), size
     info.linkname = os.fsdecode(entry.target)
     info.devmajor, info.devminor = os.major(entry.rdev), os.minor(entry.rdev)
-    if not entry.xattrs:
-        return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
-    info.pax_headers = {"SCHILY.xattr." + os.fsdecode(n): os.fsdecode(v) for n, v in entry.xattrs}
-    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+    main = info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+    return _xattr_header(entry) + main if entry.xattrs else main
+
+
+def _xattr_header(entry: Entry) -> bytes:
+    """Return the pax extended header that gives the next member its extended attributes, the way GNU tar writes it.
+
+    By hand, since tarfile cannot write names that are no UTF-8.
+    """
+    records = b""
+    for name, value in entry.xattrs:
+        keyword = b"SCHILY.xattr." + name.replace(b"%", b"%25").replace(b"=", b"%3D")
+        rest = b" " + keyword + b"=" + value + b"\n"
+        length = len(rest)
+        while len(str(length)) + len(rest) != length:
+            length = len(str(length)) + len(rest)
+        records += str(length).encode() + rest
+    info = tarfile.TarInfo("././@PaxHeader")
+    info.type, info.size = tarfile.XHDTYPE, len(records)
+    return info.tobuf(tarfile.GNU_FORMAT) + records + bytes(-len(records) % _BLOCK)
 
 
 class Readable(Protocol):

@@ -76,7 +76,7 @@ def _undo(store: Store, entry: dict[str, Any], job: Job) -> None:
 
 def reopen(catalog: Catalog, base_seq: int, seq: int) -> None:
     """Make the point `base_seq` the newest again in the catalog: forget the newer point's rows (in a transaction)."""
-    catalog.db.execute("DELETE FROM entries WHERE first = ?", (seq,))
+    catalog.db.execute("DELETE FROM entries WHERE first > ?", (base_seq,))
     catalog.db.execute("UPDATE entries SET last = NULL, data = NULL WHERE last = ?", (base_seq,))
     catalog.db.execute("DELETE FROM points WHERE seq = ?", (seq,))
     for number, point_id, doc in catalog.points():

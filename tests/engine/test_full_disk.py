@@ -23,7 +23,7 @@ KIB, MIB = 1 << 10, 1 << 20
 @pytest.fixture
 def small() -> Iterator[str]:
     """A file system of 40 MiB for the store alone."""
-    with loop_ext4(40 * MIB, "-O ^has_journal") as where:
+    with loop_ext4(40 * MIB, "-O ^has_journal -b 4096 -I 256") as where:
         yield where
 
 
@@ -42,9 +42,15 @@ class Ballast:
     def leave(self, free: int) -> None:
         """Leave about `free` bytes."""
         self.drop()
+        size, step = 0, 64 * MIB
         with open(self.path, "wb") as file:
-            info = os.statvfs(os.path.dirname(self.path))
-            os.posix_fallocate(file.fileno(), 0, info.f_bavail * info.f_frsize - free)
+            while step >= 4 * KIB:
+                try:
+                    os.posix_fallocate(file.fileno(), size, step)
+                    size += step
+                except OSError:
+                    step //= 2
+            file.truncate(max(0, size - free))
 
     def drop(self) -> None:
         """Give all room back."""

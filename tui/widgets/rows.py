@@ -71,8 +71,8 @@ class RowList(ScrollView, can_focus=True):
 
     cursor: reactive[int] = reactive(0, repaint=False)
 
-    class Moved(Message):
-        """The cursor stands on row `index` now."""
+    class _About(Message):
+        """Something about row `index` of a list."""
 
         def __init__(self, rows: RowList, index: int) -> None:
             super().__init__()
@@ -84,7 +84,10 @@ class RowList(ScrollView, can_focus=True):
             """The list that posted it."""
             return self.rows
 
-    class Chosen(Moved):
+    class Moved(_About):
+        """The cursor stands on row `index` now."""
+
+    class Chosen(_About):
         """Enter was pressed on row `index`."""
 
     def __init__(self, source: RowSource | None = None, *, id: str | None = None) -> None:  # noqa: A002

@@ -33,10 +33,10 @@ class ViewBar(Widget):
         self.refresh()
 
     def _shown(self) -> list[str]:
-        """The labels with their numbers; in a narrow row without their counts."""
+        """The labels with their numbers; in a narrow row only the current one has its count."""
         labels = self._labels
         if sum(len(label) + 5 for label in labels) > self.size.width:
-            labels = tuple(label.split()[0] for label in labels)
+            labels = tuple(label if i == self.current else label.split()[0] for i, label in enumerate(labels))
         return [f"[{i + 1} {label}]" if i == self.current else f" {i + 1} {label} " for i, label in enumerate(labels)]
 
     def render(self) -> Content:
