@@ -72,6 +72,11 @@ class Engine:
             free.f_bavail * free.f_frsize, int(ratio * tree) if ratio and tree else None, len(listed),
             store.holder(), unfinished, rollback.interrupted(store))
 
+    def interrupted(self) -> str:
+        """Return a sentence about a rollback that was not finished, or "": cheap enough for every command."""
+        place = os.path.join(os.path.realpath(os.fsencode(self.config.store)), rollback.JOURNAL)
+        return rollback.interrupted(self._store) if os.path.exists(place) else ""
+
     def points(self) -> list[RestorePoint]:
         """Return all points, newest first, damaged ones included."""
         return query.points(self._store)

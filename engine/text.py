@@ -16,9 +16,9 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 def printable(name: bytes | str) -> str:
     r"""Return `name` as text that is safe on any terminal.
 
-    Bytes that are no UTF-8 become ``\xNN``; control, format (bidi, zero width), surrogate, private and
-    unassigned characters become ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``. A backslash is doubled, so that two
-    different names never look the same.
+    Bytes that are no UTF-8 become ``\xNN``; control, format (bidi, zero width), surrogate, private and unassigned
+    characters, and spaces other than the plain one, become ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``. A backslash is
+    doubled, so that two different names never look the same.
     """
     text = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
     if text.isascii() and text.isprintable() and "\\" not in text:
@@ -39,7 +39,8 @@ def _visible(char: str) -> str:
     code = ord(char)
     if 0xDC80 <= code <= 0xDCFF:
         return f"\\x{code - 0xDC00:02x}"
-    if unicodedata.category(char)[0] != "C" and unicodedata.category(char) not in ("Zl", "Zp"):
+    category = unicodedata.category(char)
+    if char == " " or category[0] not in "CZ":
         return char
     if code < 0x100:
         return f"\\x{code:02x}"

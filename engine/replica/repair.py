@@ -29,6 +29,7 @@ def repair(store: Store, job: Job) -> RepairReport:
     except DamageError as error:
         done.append(_forget_journal(store, error))
     if store.point_ids():
+        done += _mend_documents(store)
         if _catalog_fails(store):
             built = store.place(b"work", b"catalog.sqlite")
             notes = rebuild.rebuild(store, built, job)
@@ -51,6 +52,24 @@ def _forget_journal(store: Store, error: DamageError) -> str:
         journal.end(store)
         return f"the journal was unreadable and has been removed ({error.message})"
     raise error
+
+
+def _mend_documents(store: Store) -> list[str]:
+    """Write point documents that are damaged again from a catalog that is whole."""
+    if not os.path.exists(store.catalog) or not catalogs.sealed(store):
+        return []
+    with Catalog.open(store) as catalog:
+        listed = catalog.points()
+    done = []
+    for _, point_id, doc in listed:
+        try:
+            read_document(store.point(point_id, b"point.yaml"))
+        except (DamageError, FileNotFoundError):
+            if os.path.isdir(store.point(point_id)):
+                doc.pop("own_bytes", None)
+                write_document(store.point(point_id, b"point.yaml"), doc)
+                done.append(f"the document of point {point_id} was written again from the catalog")
+    return done
 
 
 def _catalog_fails(store: Store) -> bool:

@@ -93,6 +93,9 @@ class FakeEngine:
     def status(self) -> StoreStatus:
         return self.world.status
 
+    def interrupted(self) -> str:
+        return self.world.status.rollback
+
     def points(self) -> list[RestorePoint]:
         if self.world.raises is not None:
             raise self.world.raises

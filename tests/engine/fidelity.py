@@ -87,6 +87,8 @@ def catalog(bench: Bench, what: History) -> None:
     apply(bench.world, some(what.dice[0], privileged=bench.world.privileged))
     bench.take()
     bench.check()
+    damage = bench.engine().verify(bench.engine().points(), Job(), data=True).damage
+    assert damage == (), f"verify finds damage where there is none: {damage}"
 
 
 def there_and_back(bench: Bench, what: History) -> None:

@@ -73,7 +73,7 @@ def kind_of(path: str) -> str:
     first, _, rest = path.partition("/")
     if first in ("tree", "rescue"):
         return first
-    return rest.partition("/")[2].split("-")[0].split(".")[0] if first == "points" else first
+    return os.path.basename(rest).split("-")[0].split(".")[0] if first == "points" else first
 
 
 def victims() -> list[tuple[str, int]]:
@@ -160,10 +160,10 @@ def _names_it(bench: Bench, victim: str, damage: tuple[Damage, ...]) -> None:
         assert any(d.path in names and d.point == bench.order[-1] for d in damage), damage
     elif parts[0] == "points":
         place = bench.order.index(parts[1])
-        older = parts[2].startswith("pack") and named & set(bench.order[:place])
+        older = kind_of(victim) == "pack" and named & set(bench.order[:place])
         assert parts[1] in named or older, damage
         assert not named & set(bench.order[place + 1 :]), "a newer point cannot be hurt by this"
-        if parts[2].startswith("pack"):
+        if kind_of(victim) == "pack":
             assert any(d.path for d in damage), damage
 
 

@@ -72,13 +72,8 @@ class Context:
         return engine
 
     def _announce(self, engine: Engine) -> None:
-        from engine.rollback import JOURNAL
-
-        # The status of a store with many points costs more than `list` itself: ask only where a rollback has been.
-        if not os.path.lexists(os.path.join(os.fsencode(self.config.store), JOURNAL)):
-            return
         try:
-            state = engine.status().rollback
+            state = engine.interrupted()
         except RollpointError as error:
             self.out.debug(f"no status: {error.message}")     # the verb itself will say what is wrong
             return

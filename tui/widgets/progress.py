@@ -41,7 +41,7 @@ class ProgressPanel(Static):
         if self._work is None or not self.is_mounted:
             return
         self._turn += 1
-        self.update(self.picture(self._work, max(20, self.size.width)))
+        self.update(self.picture(self._work, self.size.width or 70))
 
     def picture(self, work: LongJob, width: int) -> Content:
         """Return the lines for a width in cells."""
