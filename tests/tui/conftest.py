@@ -40,7 +40,7 @@ def make_app(engine: FakeEngine | None = None, *, look: Look = RGB, read_only: b
 
 async def settle(pilot: AppPilot) -> None:
     """Wait until no worker runs and every message has been handled. Never sleeps for a fixed time."""
-    for _ in range(3):
+    for _ in range(2):
         await pilot.app.workers.wait_for_complete()
         await pilot.pause()
 

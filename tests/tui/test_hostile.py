@@ -72,13 +72,20 @@ async def test_every_screen(name: bytes) -> None:
         await press(pilot, "escape", "v", "enter")
         literal(pilot, printable(name))
         await press(pilot, "enter", "d")
-        for _ in HOSTILE:
-            literal(pilot, "/srv/[b]dir/")
-            await press(pilot, "down")
+        literal(pilot, f"/srv/[b]dir/{printable(sorted(HOSTILE)[0])}")
         await press(pilot, "enter")
-        literal(pilot, f"+{text}")
+        literal(pilot, f"+{message(name.decode('utf-8', 'surrogateescape').expandtabs(8))}")
         await press(pilot, "escape", "escape")
         assert isinstance(app.screen, PointsScreen)
+
+
+async def test_every_name_in_a_list_of_changes() -> None:
+    async with make_app(engine_with(b"x")).run_test(size=(220, 30)) as pilot:
+        await settle(pilot)
+        await press(pilot, "d")
+        for known in sorted(HOSTILE):
+            literal(pilot, f"/srv/[b]dir/{printable(known)}")
+            await press(pilot, "down")
 
 
 async def test_take_and_rollback(name: bytes) -> None:
@@ -139,8 +146,8 @@ async def test_clicks_on_hostile_names_run_nothing() -> None:
     app = make_app(engine, look=Look(ANSI_DARK.name, True))
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        for y in range(24):
-            for x in range(0, 80, 9):
+        for y in range(1, 23):
+            for x in range(5, 80, 37):
                 await pilot.click(offset=(x, y))
             if not isinstance(app.screen, PointsScreen):
                 await press(pilot, "escape")

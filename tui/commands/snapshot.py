@@ -31,6 +31,7 @@ def run(context: Context, args: Namespace) -> Answer:
     check_backend(args.backend)
     tags = tuple(dict.fromkeys(check_text("tag", tag) for tag in args.tag))
     request = SnapshotRequest(comment=check_text("comment", args.comment), tags=tags, pin=args.pin)
+    context.out.must_finish = True     # a reader that goes away (| head) must not cost the point
     _say_before(context.out, context.engine.status(), context.config.excludes, context.config.databases)
     with context.job() as job:
         result = context.engine.snapshot(request, job)

@@ -1,0 +1,60 @@
+"""From 40x10 to 200x60: nothing crashes, host and root stay visible, the keys that matter are offered."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.tui.conftest import make_app, press, screen_text, settle
+from tests.tui.fake_engine import FakeEngine
+
+SIZES = [(40, 10), (60, 15), (80, 24), (100, 30), (200, 60)]
+WALK = (("enter",), ("d",), ("d", "enter"), ("r",), ("r", "tab"), ("s",), ("x",), ("P",), ("v",), ("e",), ("R",),
+        ("question_mark",), ("slash", "n"))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=[f"{w}x{h}" for w, h in SIZES])
+async def test_every_screen_at_every_size(size: tuple[int, int]) -> None:
+    async with make_app(FakeEngine(30)).run_test(size=size) as pilot:
+        await settle(pilot)
+        for keys in WALK:
+            await press(pilot, *keys)
+            lines = screen_text(pilot).splitlines()
+            assert len(lines) == size[1] and all(len(line) == size[0] for line in lines)
+            assert "web01" in lines[0] and "/" in lines[0], keys
+            for _ in range(3):
+                await press(pilot, "escape")
+        assert " N " in screen_text(pilot)
+
+
+async def test_resizing_while_everything_is_open() -> None:
+    async with make_app(FakeEngine(30)).run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        await press(pilot, "G")
+        for keys in ((), ("d",), ("escape", "r"), ("escape", "x"), ("escape", "P")):
+            await press(pilot, *keys)
+            for size in ((40, 10), (160, 45), (3, 2), (80, 24)):
+                await pilot.resize_terminal(*size)
+                await settle(pilot)
+            assert "web01" in screen_text(pilot).splitlines()[0]
+        await press(pilot, "escape")
+        assert pilot.app.screen.point().number == 1
+
+
+async def test_dialogs_keep_their_keys_on_80x24_and_40x10() -> None:
+    for size in ((80, 24), (40, 10)):
+        async with make_app(FakeEngine(30)).run_test(size=size) as pilot:
+            await settle(pilot)
+            for key in ("x", "P", "s", "v", "question_mark"):
+                await press(pilot, key)
+                assert "esc" in screen_text(pilot) or "enter" in screen_text(pilot), (size, key)
+                await press(pilot, "escape")
+
+
+async def test_the_line_to_type_yes_into_is_visible() -> None:
+    for size in ((80, 24), (60, 15), (40, 10)):
+        async with make_app(FakeEngine(30)).run_test(size=size) as pilot:
+            await settle(pilot)
+            for key in ("x", "P", "r"):
+                await press(pilot, key, "y", "e")
+                assert "? " in screen_text(pilot) and "ye" in screen_text(pilot).split("?")[-1], (size, key)
+                await press(pilot, "escape")
