@@ -34,9 +34,14 @@ DAMAGE = b"damage.json"
 def points(store: Store) -> list[RestorePoint]:
     """Return the points, newest first. One that cannot be read is there too, as damaged."""
     known: dict[str, tuple[int, dict[str, Any]]] = {}
+    lost = 0
     with suppress(DamageError), Catalog.open(store) as catalog:
         known = {point_id: (seq, doc) for seq, point_id, doc in catalog.points()}
+        lost = int(catalog.meta("lost_records") or 0)
     marked = _marked(store)
+    for point_id, (seq, _) in known.items():
+        if seq <= lost:
+            marked.setdefault(point_id, []).append(f"the records of point {lost} are lost, which lead back to it")
     present = store.point_ids()
     found = [_point(store, i, known.get(i), marked.get(i, [])) for i in present]
     found += [_lost(i, seq, doc) for i, (seq, doc) in known.items() if i not in set(present) and known

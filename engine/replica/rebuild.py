@@ -6,6 +6,7 @@ import dataclasses
 import os
 import stat
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from engine.entries import Kind
@@ -24,14 +25,26 @@ _TREE_LINKS = 1 << 40  # above all group numbers that records can hold
 
 
 def documents(store: Store) -> list[dict[str, Any]]:
-    """Return the points' documents from their own files, oldest first; unreadable ones are left out."""
-    found = []
+    """Return the points' documents from their own files, oldest first.
+
+    For one that cannot be read, what the id and the neighbours tell: leaving the point out would leave a gap in the
+    chain of differences, and every older point would silently come back wrong.
+    """
+    found: list[dict[str, Any]] = []
     for point_id in store.point_ids():
         try:
             found.append(read_document(store.point(point_id, b"point.yaml")))
         except (DamageError, OSError):
-            continue
+            found.append(_guessed(store, point_id, 1 + (int(found[-1]["number"]) if found else 0)))
     return sorted(found, key=lambda d: int(d["number"]))
+
+
+def _guessed(store: Store, point_id: str, number: int) -> dict[str, Any]:
+    created = datetime.strptime(point_id[:19], "%Y-%m-%d_%H-%M-%S").replace(tzinfo=UTC)
+    items = store.point(point_id, b"items.zst")
+    return {"id": point_id, "number": number, "created": created.isoformat(), "comment": "(its document was lost)",
+            "tags": [], "pinned": True,
+            "files": {"items.zst": packs.file_sum(items)} if os.path.exists(items) else {}}
 
 
 def rebuild(store: Store, target: bytes, job: Job) -> list[str]:
@@ -41,8 +54,6 @@ def rebuild(store: Store, target: bytes, job: Job) -> list[str]:
     """
     notes: list[str] = []
     docs = documents(store)
-    known = {str(d["id"]) for d in docs}
-    notes += [f"point {i} has no readable document" for i in store.point_ids() if i not in known]
     with Catalog.create(target) as catalog:
         catalog.db.execute("BEGIN")
         numbers = [int(d["number"]) for d in docs]
@@ -50,7 +61,11 @@ def rebuild(store: Store, target: bytes, job: Job) -> list[str]:
         catalog.db.executescript("CREATE INDEX building ON entries (link) WHERE link IS NOT NULL;")
         for position in range(len(docs) - 2, -1, -1):
             job.progress("reading differences", len(docs) - position, len(docs))
-            notes += _apply(store, catalog, docs[position], numbers[position], numbers[position + 1])
+            problem = _apply(store, catalog, docs[position], numbers[position], numbers[position + 1])
+            if problem:
+                notes.append(problem)
+                lost = catalog.meta("lost_records") or str(numbers[position])
+                catalog.set_meta("lost_records", lost)
         if numbers:
             catalog.db.execute("UPDATE entries SET first = ? WHERE first = ?", (numbers[0], _UNKNOWN))
             catalog.set_meta("last_seq", str(numbers[-1]))
@@ -133,14 +148,15 @@ def _items(log: bytes) -> Iterator[rsync.Item]:
         return  # its checksums are read anew; verify names the damaged log
 
 
-def _apply(store: Store, catalog: Catalog, doc: dict[str, Any], seq: int, newer: int) -> list[str]:
-    """Enter the records of one point: rows that began with the newer point get their beginning, old ones appear."""
+def _apply(store: Store, catalog: Catalog, doc: dict[str, Any], seq: int, newer: int) -> str:
+    """Enter the records of one point: rows that began with the newer point get their beginning, old ones appear.
+    Returns what is wrong with the records, or ""."""
     log = store.point(str(doc["id"]), b"diff", b"changes.zst")
     new: list[tuple[Any, ...]] = []
     try:
         records = list(changes.decode_all(packs.read_lines(log)))
     except (DamageError, OSError) as error:
-        return [f"point {doc['id']}: {error}"]
+        return f"the records of point {doc['id']} are lost: {error}"
     for record in records:
         if record.entry is not None and record.entry.link is not None:
             _unite(catalog, record.data, record.entry.link)
@@ -150,7 +166,7 @@ def _apply(store: Store, catalog: Catalog, doc: dict[str, Any], seq: int, newer:
         if record.entry is not None:
             new.append(values(record.entry, _UNKNOWN, seq, record.data))
     catalog.insert(new)
-    return []
+    return ""
 
 
 def _unite(catalog: Catalog, data: str, link: int) -> None:

@@ -35,7 +35,7 @@ def repair(store: Store, job: Job) -> RepairReport:
             notes = rebuild.rebuild(store, built, job)
             step("repair-rebuilt")
             rebuild.install(store, built)
-            done += ["the catalog was made again from the rest of the store", *notes]
+            done += ["the catalog was made again from the rest of the store", *notes, *_mend_documents(store)]
         done += _mend_tree(store, job)
     left = _verify(store, job)
     return RepairReport(tuple(done), left)

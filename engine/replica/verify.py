@@ -207,8 +207,9 @@ def mark(store: Store, points: Sequence[RestorePoint], report: VerifyReport) -> 
     except (OSError, ValueError):
         marks = {}
     found: dict[str, list[str]] = defaultdict(list)
+    intrinsic = {problem for point in points for problem in point.problems}
     for item in report.damage:
-        if item.point:
+        if item.point and item.text not in intrinsic:
             place = f"{shown_path(item.path)}: " if item.path else ""
             found[item.point].append(f"verify: {place}{item.text}")
     for point in points:

@@ -82,8 +82,8 @@ class PointsScreen(PointActions):
 
     def on_mount(self) -> None:
         """Paint first, then read the store in a worker."""
-        self.query_one("#filter").display = self.query_one("#detail").display = False
-        self.query_one("#points").display = False
+        self.query_one("#filter").display = False
+        self._say_instead([content("Reading the store ...")])
         self.query_one("#points", RowList).focus()
         self.call_after_refresh(self.action_reload)
         self.set_interval(RELOAD_SECONDS, self._look_again)
@@ -123,7 +123,11 @@ class PointsScreen(PointActions):
     def _say_instead(self, rows: Sequence[Line]) -> None:
         self.query_one("#empty", Fields).show(rows)
         for name, shown in (("points", False), ("detail", False), ("empty", True)):
-            self.query_one(f"#{name}").display = shown
+            self._present(name, shown)
+
+    def _present(self, name: str, shown: bool) -> None:
+        """Show or hide a part; by a class, so that the style sheet can hide it on small screens as well."""
+        self.query_one(f"#{name}").set_class(not shown, "-gone")
 
     def _list(self) -> None:
         """Show the points that pass the filter; the cursor stays on its point, or next to where it was."""
@@ -137,8 +141,8 @@ class PointsScreen(PointActions):
                                content(("escape clears the filter", "dim"))])
             return
         rows = self.query_one("#points", RowList)
-        self.query_one("#empty").display = False
-        rows.display = self.query_one("#detail").display = True
+        for name, shown in (("points", True), ("detail", True), ("empty", False)):
+            self._present(name, shown)
         source = PointRows(found, self.rollpoint.now(), days=self.size.height >= DAYS_FROM)
         at = source.index_of(self._seen) if self._seen else None
         rows.show(source, rows.cursor if at is None else at)
@@ -149,7 +153,7 @@ class PointsScreen(PointActions):
         """The point under the cursor."""
         rows = self.query_one("#points", RowList)
         source = rows.source
-        return source.point(rows.cursor) if isinstance(source, PointRows) and rows.display else None
+        return source.point(rows.cursor) if isinstance(source, PointRows) and not rows.has_class("-gone") else None
 
     def say(self, text: str, look: str = "good") -> None:
         """Answer in the status line."""
@@ -205,6 +209,7 @@ class PointsScreen(PointActions):
 
     def show_fates(self, fates: list[Fate]) -> None:
         """Open the preview of a prune."""
+        self.say("")
         from tui.screens.prune import PruneScreen
 
         self.app.push_screen(PruneScreen(fates), self.after_removal)

@@ -28,7 +28,10 @@ class StatusLine(Static):
             self.update(self._standing)
 
     def answer(self, text: str, look: str = "good") -> None:
-        """Say something for some seconds."""
+        """Say something for some seconds; "" ends what is being said."""
+        if not text:
+            self.update(self._standing)
+            return
         self._answering += 1
         self.update(content((text, look)))
         self.set_timer(self.ANSWER_SECONDS, self._end_answer)
