@@ -78,7 +78,8 @@ class RollbackPlan:
     commands: tuple[str, ...]           # the exact commands, printable
     packages: tuple[str, ...] = ()      # "openssl 3.0.15 -> 3.0.11"
     kernels: tuple[str, ...] = ()
-    boot: tuple[str, ...] = ()          # the boot issue fills this
+    boot: tuple[str, ...] = ()          # boot sectors that change
+    keep: tuple[bytes, ...] = ()        # live files that nobody can read, and that therefore stay
 
     @property
     def blocked(self) -> bool:

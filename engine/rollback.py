@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.config import Config
-from engine.entries import Diff, Entry, Status
+from engine.entries import Diff, Entry, Kind, Status
 from engine.errors import DamageError, RefusedError, UsageError
 from engine.events import Job, step
 from engine.machine import packages
@@ -68,16 +68,26 @@ def plan(store: Store, config: Config, catalog: Catalog, point: RestorePoint, sc
     """Return what going back to `point` would change; nothing is touched."""
     root = os.path.realpath(os.fsencode(config.root))
     now = query.diff_live(store, config, catalog, point, scope.paths, job)
-    diff = inverted(now)
+    hidden = unreadable(now, root)
+    diff = inverted(Diff(now.older, now.newer, tuple(c for c in now.changes if c.path not in hidden)))
     listed = query.points(store)
     findings = list(_findings(store, config, catalog, point, scope, diff, root))
+    findings += [Finding("warning", f"{shown_path(p)} cannot be read, so no point can hold it: it stays as it is",
+                         "roll back as root") for p in hidden]
     kernels = [f"kernel {packages.kernel_of(c.path)} {'comes back' if c.status is Status.CREATED else 'goes'}"
                for c in diff.changes if packages.kernel_of(c.path) and c.status in (Status.CREATED, Status.DELETED)]
     return RollbackPlan(
         point, printable(root), scope.words(), diff, tuple(p for p in listed if p.number > point.number),
         tuple(printable(os.fsencode(p)) for p in config.excludes),
         tuple(shown_path(os.fsencode(d).strip(b"/")) for d in config.databases), tuple(findings),
-        _commands(store, config, point, scope), _packages(store, catalog, point, diff, root), tuple(kernels))
+        _commands(store, config, point, scope), _packages(store, catalog, point, diff, root), tuple(kernels),
+        keep=tuple(hidden))
+
+
+def unreadable(diff: Diff, root: bytes) -> list[bytes]:
+    """Return the live files that a rollback would replace or delete although nobody could read them into a point."""
+    return [c.path for c in diff.changes if c.new is not None and c.new.kind is Kind.FILE
+            and not os.access(os.path.join(root, c.path), os.R_OK)]
 
 
 def inverted(diff: Diff) -> Diff:
@@ -191,13 +201,13 @@ def protected(store: Store) -> dict[str, str]:
     return {i: "needed by an interrupted rollback" for i in (entry["point"], entry["safety"]) if i}
 
 
-def begin(store: Store, config: Config, point: RestorePoint, scope: Scope, safety: str | None, *, undo: bool = False
-          ) -> dict[str, Any]:
+def begin(store: Store, config: Config, point: RestorePoint, scope: Scope, safety: str | None,
+          keep: Sequence[bytes] = (), *, undo: bool = False) -> dict[str, Any]:
     """Write the journal of a rollback that is about to change the target, and return it."""
     entry = {"phase": "applying", "point": point.id, "root": printable(os.path.realpath(os.fsencode(config.root))),
              "scope": [printable(os.fsencode(w)) for w in scope.words()],
-             "paths": [p.hex() for p in scope.paths], "safety": safety, "undo": undo, "user": user_name(),
-             "pid": os.getpid(), "started": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")}
+             "paths": [p.hex() for p in scope.paths], "keep": [p.hex() for p in keep], "safety": safety,
+             "undo": undo, "user": user_name(), "pid": os.getpid(), "started": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")}
     write_document(store.place(JOURNAL), entry)
     return entry
 
@@ -219,7 +229,8 @@ def apply(store: Store, config: Config, point: RestorePoint, scope: Scope, entry
     """
     started = time.monotonic()
     step("rollback-begun")
-    with Catalog.open(store) as catalog, _opened(store, config, catalog, point, job) as (source, target, listed):
+    with Catalog.open(store) as catalog, _opened(
+            store, config, catalog, point, entry, job) as (source, target, listed):
         _split_links(catalog, point, target.path, scope, job)
         parents = _missing_parents(catalog, point, target.path, scope)
         step("rollback-opened")
@@ -236,12 +247,14 @@ def apply(store: Store, config: Config, point: RestorePoint, scope: Scope, entry
 
 
 @contextmanager
-def _opened(store: Store, config: Config, catalog: Catalog, point: RestorePoint, job: Job
+def _opened(store: Store, config: Config, catalog: Catalog, point: RestorePoint, entry: dict[str, Any], job: Job
             ) -> Iterator[tuple[bytes, View, bytes]]:
     job.progress("opening the point")
     with private_space() as space, open_point(store, catalog, point, space, job) as source, \
             view(config, store, target_in=space) as target, scratch() as place:
-        yield source, target, rsync.write_filters(os.path.join(os.fsencode(place), b"filters"), target.filters)
+        keep = [rsync.escape_pattern(bytes.fromhex(p)) for p in entry["keep"]]
+        patterns = [*keep, *target.filters]
+        yield source, target, rsync.write_filters(os.path.join(os.fsencode(place), b"filters"), patterns)
 
 
 def _run(argv: list[str | bytes], job: Job, phase: str, expected: int | None, seen: list[str] | None = None) -> int:

@@ -224,7 +224,8 @@ class Engine:
                 comment = f"before the rollback to {plan.point.id}"
                 safety = self._take(store, SnapshotRequest(comment, ("safety",), reason="safety"), job).point
             point = points.resolve(query.points(store), plan.point.id)
-            entry = rollback.begin(store, self.config, point, scope, safety.id if safety else None)
+            entry = rollback.begin(store, self.config, point, scope, safety.id if safety else None,
+                                   plan.keep)
             done = rollback.apply(store, self.config, point, scope, entry, job, len(plan.diff.changes))
         return self._rolled_back(store, "rollback", point, safety, done)
 
@@ -258,7 +259,8 @@ class Engine:
             self._same_root(entry["root"])
             point = points.resolve(query.points(store), entry["safety"])
             scope = rollback.scope_of(entry)
-            entry = rollback.begin(store, self.config, point, scope, point.id, undo=True)
+            keep = [bytes.fromhex(p) for p in entry["keep"]]
+            entry = rollback.begin(store, self.config, point, scope, point.id, keep, undo=True)
             done = rollback.apply(store, self.config, point, scope, entry, job)
         return self._rolled_back(store, "rollback --undo", point, None, done)
 

@@ -41,7 +41,7 @@ def delete(store: Store, point: RestorePoint, job: Job) -> int:
     entry: dict[str, Any] = {"operation": "delete", "id": point.id, "seq": numbered[at][0], "how": how,
                              "phase": "prepare", "older": older[1] if older else None,
                              "older_seq": older[0] if older else None}
-    before = _room(store)
+    before = _taken(store, entry)
     journal.begin(store, entry)
     try:
         step("delete-begun")
@@ -52,12 +52,16 @@ def delete(store: Store, point: RestorePoint, job: Job) -> int:
         journal.begin(store, entry | {"phase": "apply"})
     finally:
         recover(store, Job())
-    return max(0, _room(store) - before)
+    return max(0, before - _taken(store, entry))
 
 
-def _room(store: Store) -> int:
-    room = os.statvfs(store.path)
-    return room.f_bfree * room.f_frsize
+def _taken(store: Store, entry: dict[str, Any]) -> int:
+    """Return the disk space in bytes of what the deletion can make smaller: the point, its neighbour, the tree."""
+    total = sum(used(store.point(str(entry[k]))) for k in ("id", "older") if entry[k])
+    if entry["how"] in ("newest", "only") and os.path.exists(store.catalog):
+        with Catalog.open(store) as catalog:
+            total += next((int(doc.get("allocated", 0)) for _, _, doc in reversed(catalog.points())), 0)
+    return total
 
 
 def _work(store: Store, entry: dict[str, Any]) -> bytes:

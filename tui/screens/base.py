@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 T = TypeVar("T")
 
-HORIZONTAL = [(0, "-narrow"), (100, "-wide")]
+HORIZONTAL = [(0, "-tiny"), (60, "-narrow"), (100, "-wide")]
 VERTICAL = [(0, "-low"), (18, "-middle"), (30, "-high")]
 
 

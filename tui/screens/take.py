@@ -33,11 +33,11 @@ class TakeScreen(JobDialog[SnapshotResult]):
 
     def form(self) -> ComposeResult:
         """Comment, tags, pin."""
-        yield Static("Comment: why this point, in a few words", markup=False)
+        yield Static("Comment: why, in a few words", markup=False)
         yield LineInput(placeholder="before the upgrade of ...", id="comment")
         yield Static("Tags, separated by spaces", markup=False)
         yield LineInput(placeholder="none", id="tags")
-        yield CheckLine("Pin it: never removed by the retention rules", id="pin")
+        yield CheckLine("Pin it: no rule ever removes it", id="pin")
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
