@@ -207,7 +207,8 @@ def begin(store: Store, config: Config, point: RestorePoint, scope: Scope, safet
     entry = {"phase": "applying", "point": point.id, "root": printable(os.path.realpath(os.fsencode(config.root))),
              "scope": [printable(os.fsencode(w)) for w in scope.words()],
              "paths": [p.hex() for p in scope.paths], "keep": [p.hex() for p in keep], "safety": safety,
-             "undo": undo, "user": user_name(), "pid": os.getpid(), "started": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")}
+             "undo": undo, "user": user_name(), "pid": os.getpid(),
+             "started": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")}
     write_document(store.place(JOURNAL), entry)
     return entry
 

@@ -14,7 +14,6 @@ _ACL = (b"system.posix_acl_access", b"system.posix_acl_default")
 _CHUNK = 1 << 20
 _BLOCK = 4096
 _ZERO = bytes(_BLOCK)
-_IS_ROOT = os.geteuid() == 0
 
 
 def read_entry(full: bytes, path: bytes, info: os.stat_result | None = None) -> Entry:
@@ -49,7 +48,7 @@ def read_xattrs(full: bytes) -> tuple[tuple[bytes, bytes], ...]:
     pairs = []
     for text in names:
         name = os.fsencode(text)
-        if name in _ACL or (not name.startswith(b"system.") and (_IS_ROOT or name.startswith(b"user."))):
+        if name in _ACL or (not name.startswith(b"system.") and (name.startswith(b"user.") or os.geteuid() == 0)):
             with contextlib.suppress(OSError):
                 pairs.append((name, os.getxattr(full, name, follow_symlinks=False)))
     return tuple(sorted(pairs))
@@ -61,7 +60,7 @@ def apply_attributes(full: bytes, entry: Entry) -> None:
     Order matters: chown drops set-id bits and file capabilities, chmod changes an ACL's mask.
     """
     info = os.lstat(full)
-    if (info.st_uid, info.st_gid) != (entry.uid, entry.gid) and _IS_ROOT:
+    if (info.st_uid, info.st_gid) != (entry.uid, entry.gid) and os.geteuid() == 0:
         os.lchown(full, entry.uid, entry.gid)
     have = dict(read_xattrs(full))
     want = dict(entry.xattrs)
