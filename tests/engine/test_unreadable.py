@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import traceback
+import urllib.parse
 
 import pytest
+import yaml
 
 from engine.config import Config
 from engine.events import Job
@@ -13,6 +15,9 @@ from engine.results import SnapshotRequest
 from engine.service import Engine
 
 pytestmark = pytest.mark.root
+
+# The engine imports these late, where an ordinary user may not be able to read the interpreter any more.
+_NEEDED = (yaml, urllib.parse)
 
 _NOBODY = 65534
 
