@@ -65,12 +65,11 @@ def laid_out(rows: Iterable[Line], width: int) -> Content:
     out: list[Content] = []
     for row in rows:
         label, value, indent = row if isinstance(row, Field) else ("", row, 0)
-        indent = indent if width > 2 * indent else 0
-        wrapped = value.wrap(max(4, width - indent)) or [value]
-        for index, part in enumerate(wrapped):
-            head = label if index == 0 else ""
-            lead = [(f"{head:<{indent}}" if indent else f"{head} " if head else "", STYLES["dim"])]
-            out.append(Content.assemble(*lead, part))
+        if width <= 2 * indent:
+            value, indent = Content.assemble((f"{label} " if label else "", STYLES["dim"]), value), 0
+        for index, part in enumerate(value.wrap(max(4, width - indent)) or [value]):
+            head = label if index == 0 and indent else ""
+            out.append(Content.assemble((f"{head:<{indent}}" if indent else "", STYLES["dim"]), part))
     return Content("\n").join(out)
 
 

@@ -16,10 +16,11 @@ _BLOCK = 4096
 _ZERO = bytes(_BLOCK)
 
 
-def read_entry(full: bytes, path: bytes, info: os.stat_result | None = None) -> Entry:
+def read_entry(full: bytes, path: bytes, info: os.stat_result | None = None, csum: bytes = b"",
+               link: int | None = None) -> Entry:
     """Return the entry at `full` under the name `path`. Raises OSError (FileNotFoundError when it is not there).
 
-    The hard-link group and the checksum are not read: who knows them sets them.
+    The checksum and the hard-link group are not read: who knows them passes them on.
     """
     info = os.lstat(full) if info is None else info
     mode = info.st_mode
@@ -29,7 +30,7 @@ def read_entry(full: bytes, path: bytes, info: os.stat_result | None = None) -> 
         info.st_size if kind is Kind.FILE else 0,
         info.st_rdev if kind in (Kind.BLOCK, Kind.CHAR) else 0,
         os.readlink(full) if kind is Kind.LINK else b"",
-        read_xattrs(full))
+        read_xattrs(full), link, csum)
 
 
 def read_xattrs(full: bytes) -> tuple[tuple[bytes, bytes], ...]:

@@ -64,11 +64,10 @@ class FirstIndex:
         self._flush()
 
     def _put(self, path: bytes, csum: bytes) -> None:
-        full = os.path.join(self.tree, path)
+        full = self.tree + b"/" + path
         info = os.lstat(full)
-        entry = read_entry(full, path, info)
         self.allocated += info.st_blocks * 512
-        self._rows.append(values(dataclasses.replace(entry, csum=csum) if csum else entry, self.seq))
+        self._rows.append(values(read_entry(full, path, info, csum), self.seq))
 
     def _flush(self) -> None:
         self.catalog.insert(self._rows)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from engine.entries import Kind
 from engine.errors import DamageError
 from engine.events import Job
 from engine.replica import catalog as catalogs
@@ -96,16 +94,13 @@ def _read_tree(store: Store, catalog: Catalog, job: Job) -> None:
     unknown: list[bytes] = []
     rows: list[tuple[Any, ...]] = []
     for number, (path, info) in enumerate(walk(store.tree)):
-        entry = read_entry(os.path.join(store.tree, path), path, info)
+        link = None
         if info.st_nlink > 1 and not stat.S_ISDIR(info.st_mode):
             link = inodes.setdefault((info.st_dev, info.st_ino), _TREE_LINKS + len(inodes))
-            entry = dataclasses.replace(entry, link=link)
-        if entry.kind is Kind.FILE:
-            csum = sums.get(path, b"")
-            if not csum:
-                unknown.append(path)
-            entry = dataclasses.replace(entry, csum=csum)
-        rows.append(values(entry, _UNKNOWN))
+        csum = sums.get(path, b"") if stat.S_ISREG(info.st_mode) else b""
+        if stat.S_ISREG(info.st_mode) and not csum:
+            unknown.append(path)
+        rows.append(values(read_entry(os.path.join(store.tree, path), path, info, csum, link), _UNKNOWN))
         if len(rows) >= _BATCH:
             job.progress("reading the tree", number, current=path)
             catalog.insert(rows)

@@ -173,11 +173,11 @@ async def test_verify_can_be_stopped() -> None:
 @pytest.mark.parametrize(("key", "call"), [("r", "resume"), ("u", "undo")])
 async def test_an_interrupted_rollback_is_finished_or_undone_after_yes(key: str, call: str) -> None:
     engine = FakeEngine()
-    engine.state = replace(engine.state, rollback="to point 3, 120 of 400 done")
+    engine.state = replace(engine.state, rollback="a rollback to point 3 of / was interrupted")
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await press(pilot, "R")
-        assert "120 of 400 done" in screen_text(pilot)
+        assert "a rollback to point 3 of / was interrupted" in screen_text(pilot)
         await press(pilot, "f")
         assert "Unfinished work" in screen_text(pilot)
         await press(pilot, key, *"nope", "enter")

@@ -170,12 +170,12 @@ async def test_errors_of_actions_are_shown_with_their_hint() -> None:
 
 async def test_banner_names_what_must_not_be_overlooked() -> None:
     engine = FakeEngine()
-    engine.state = replace(engine.state, rollback="to point 3, 120 of 400 done", unfinished="a snapshot",
+    engine.state = replace(engine.state, rollback="a rollback to point 3 of / was interrupted", unfinished="a snapshot",
                            read_only=True)
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         text = screen_text(pilot)
-        assert "INTERRUPTED  a rollback to point 3" in text and "Press R" in text
+        assert "INTERRUPTED  a rollback to point 3 of / was" in text and "Press R" in text
         assert "UNFINISHED  a snapshot" in text and "READ-ONLY" in text
         engine.state = replace(engine.state, holder="root@web01, pid 812, `rollpoint rollback`")
         await press(pilot, "u")

@@ -219,9 +219,9 @@ def banner_rows(status: StoreStatus) -> list[Line]:
     """Return what must not be overlooked: unfinished work, work of others, a store that cannot be written."""
     rows: list[Line] = []
     if status.rollback and not status.holder:
-        rows.append(_notice("INTERRUPTED", "bad", "a rollback ", status.rollback, ("  Press R to go on or undo.", "strong")))
+        rows.append(_notice("INTERRUPTED", "bad", status.rollback, ("  Press R to go on or undo.", "strong")))
     elif status.rollback:
-        rows.append(_notice("UNDER WAY", "warn", "a rollback ", status.rollback))
+        rows.append(_notice("UNDER WAY", "warn", "a rollback; it goes on without this screen"))
     if status.unfinished and not status.holder:
         rows.append(_notice("UNFINISHED", "warn", status.unfinished, ("  Press R to repair.", "strong")))
     if status.holder:

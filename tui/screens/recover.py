@@ -38,7 +38,7 @@ class RecoverScreen(BaseDialog[Way | None]):
         hints = [Hint("esc", "Leave it", "screen.leave")]
         rows: list[Line] = []
         if self._status.rollback:
-            rows += [content(("An interrupted rollback: ", "bad"), self._status.rollback), Content(""),
+            rows += [content((self._status.rollback, "bad")), Content(""),
                      content(("r", "strong"), "  go on: finish going back to that point"),
                      content(("u", "strong"), "  undo: return to the state before the rollback began")]
             hints = [Hint("r", "Go on", "screen.way('resume')"), Hint("u", "Undo", "screen.way('undo')"), *hints]

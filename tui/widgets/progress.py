@@ -79,7 +79,8 @@ class ProgressPanel(Static):
             byte_rate = byte_rate or rate
         else:
             total = f" of {count(progress.total)}" if progress.total else ""
-            parts.append((f"{count(progress.done)}{total} {progress.unit}", ""))
+            if progress.done or total:
+                parts.append((f"{count(progress.done)}{total} {progress.unit}", ""))
             if progress.bytes_done:
                 parts.append(("   " + size(progress.bytes_done), ""))
         if byte_rate >= 1:
