@@ -177,6 +177,7 @@ class Engine:
             pruned += more.removed
             taken = Snapshot(store, self.config, request, job)
             doc = taken.take()
+        layout.keep_reserve(store)
         point = next(p for p in query.points(store) if p.id == doc["id"])
         counts = doc["changed"]
         return SnapshotResult(
@@ -311,7 +312,7 @@ class Engine:
             for number, point in enumerate(victims):
                 job.progress("deleting", number, len(victims), current=os.fsencode(point.id))
                 try:
-                    freed += delete.delete(store, point, job)
+                    freed += self._delete(store, point, job)
                     removed.append(point.id)
                     self._audit(store, "delete", point.id, "done")
                 except (RollpointError, OSError, sqlite3.Error) as error:
@@ -321,6 +322,17 @@ class Engine:
                     job.warn(f"point {point.id} could not be removed: {error}")
                     self._audit(store, "delete", point.id, "failed", str(error))
         return PruneResult(tuple(removed), tuple(failed), freed)
+
+    @staticmethod
+    def _delete(store: Store, point: RestorePoint, job: Job) -> int:
+        try:
+            return delete.delete(store, point, job)
+        except (NoRoomError, OSError, sqlite3.Error) as error:
+            full = isinstance(error, NoRoomError) or "full" in str(error) or getattr(error, "errno", 0) == errno.ENOSPC
+            if not full or not layout.release_reserve(store):
+                raise
+            recover.recover(store, Job())
+            return delete.delete(store, point, job)
 
     def annotate(self, point: RestorePoint, *, comment: str | None = None, pinned: bool | None = None
                  ) -> RestorePoint:

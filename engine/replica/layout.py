@@ -15,7 +15,6 @@ import os
 import pwd
 import shutil
 import socket
-import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ from engine.text import printable
 
 FORMAT = 1
 DEFAULT_STORE = b"/var/lib/rollpoint/store"
+_RESERVE = 4 << 20
 _FLUSH_EVERY = 0.5  # seconds
 _SEAL = b"# sha256: "
 
@@ -340,6 +340,20 @@ def describe_os_error(error: OSError) -> RollpointError:
     return RollpointError(f"{place}{error.strerror or error}", hint=hint)
 
 
-def python_argv() -> list[str]:
-    """Return the argv that starts this Python again."""
-    return [sys.executable]
+def keep_reserve(store: Store) -> None:
+    """Keep a little room aside, so that points can still be deleted (which needs room) when the disk is full."""
+    room = os.statvfs(store.path)
+    place = store.place(b"reserve")
+    if room.f_bavail * room.f_frsize < 4 * _RESERVE or os.path.exists(place):
+        return
+    with contextlib.suppress(OSError), open(place, "xb") as file:
+        os.posix_fallocate(file.fileno(), 0, _RESERVE)
+
+
+def release_reserve(store: Store) -> bool:
+    """Give the room kept aside back; returns whether there was any."""
+    try:
+        os.unlink(store.place(b"reserve"))
+        return True
+    except OSError:
+        return False

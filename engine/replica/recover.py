@@ -61,8 +61,9 @@ def _undo(store: Store, entry: dict[str, Any], job: Job) -> None:
     base, base_seq = str(entry["base"]), int(entry["base_seq"])
     work = store.place(b"work", os.fsencode(str(entry["id"])))
     with Catalog.open(store, write=True) as catalog:
-        with catalog.transaction():
-            reopen(catalog, base_seq, int(entry["seq"]))
+        if catalog.points()[-1][0] != base_seq:  # else nothing was entered yet, and a full disk would refuse to try
+            with catalog.transaction():
+                reopen(catalog, base_seq, int(entry["seq"]))
         step("undo-cataloged")
         remove_tree(store.point(base, b"diff"))
         problems = reconcile(store.tree, catalog.tree(NEWEST), os.path.join(work, b"old"), job)

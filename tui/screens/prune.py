@@ -18,6 +18,9 @@ from tui.widgets.fields import Fields
 from tui.widgets.rows import Row, RowList
 
 
+_WIDE = 90
+
+
 class FateRows:
     """A `RowSource`: each point, whether it stays, and the rule."""
 
@@ -33,19 +36,20 @@ class FateRows:
 
     def heading(self, width: int) -> Row | None:
         """Column titles."""
-        return [(fit(f" {'Fate':<6} {'No':>4}  {'Date':<16} {'Age':>6}  {'Own size':>8}  Rule", width), "head")]
+        date = f"{'Date':<{16 if width >= _WIDE else 11}}"
+        return [(fit(f" {'Fate':<6} {'No':>4}  {date} {'Age':>6}  {'Own size':>8}  Rule", width), "head")]
 
     def row(self, index: int, width: int) -> Row:
-        """One fate."""
+        """One fate; in a wide list with the comment."""
         fate = self.fates[index]
         point = fate.point
-        when = point.created.astimezone().strftime("%Y-%m-%d %H:%M")
+        when = point.created.astimezone().strftime("%Y-%m-%d %H:%M" if width >= _WIDE else "%m-%d %H:%M")
         out: list[Segment] = [(f" {'keep' if fate.keep else 'REMOVE':<6} ", "good" if fate.keep else "bad"),
                               (f"{point.number:>4}  ", "strong"), (f"{when} ", ""),
                               (fit(short_age(point.age(self.now)), 6, right=True) + "  ", "dim"),
                               (fit(size(point.own_bytes), 8, right=True) + "  ", "")]
         used = sum(len(text) for text, _ in out)
-        words = safe(fate.rule) + (f"   {safe(point.comment)}" if point.comment else "")
+        words = safe(fate.rule) + (f"   {safe(point.comment)}" if point.comment and width >= _WIDE else "")
         return [*out, (fit(words, max(1, width - used - 1)), "" if fate.keep else "bad")]
 
 
