@@ -38,18 +38,20 @@ def delete(store: Store, point: RestorePoint, job: Job) -> int:
     older = numbered[at - 1] if at else None
     newest = at == len(numbered) - 1
     how = ("only" if older is None else "newest") if newest else ("oldest" if older is None else "middle")
+    at_once = how in ("oldest", "only")  # there is nothing to prepare
     entry: dict[str, Any] = {"operation": "delete", "id": point.id, "seq": numbered[at][0], "how": how,
-                             "phase": "prepare", "older": older[1] if older else None,
+                             "phase": "apply" if at_once else "prepare", "older": older[1] if older else None,
                              "older_seq": older[0] if older else None}
     before = _taken(store, entry)
     journal.begin(store, entry)
     try:
         step("delete-begun")
-        os.makedirs(_work(store, entry))
-        _prepare(store, entry, job)
-        sync_filesystem(store.path)
-        step("delete-prepared")
-        journal.begin(store, entry | {"phase": "apply"})
+        if not at_once:
+            os.makedirs(_work(store, entry))
+            _prepare(store, entry, job)
+            sync_filesystem(store.path)
+            step("delete-prepared")
+            journal.begin(store, entry | {"phase": "apply"})
     finally:
         recover(store, Job())
     return max(0, before - _taken(store, entry))
@@ -112,7 +114,8 @@ def finish(store: Store, entry: dict[str, Any], job: Job) -> str:
         if entry["how"] == "newest":
             _roll_back(store, catalog, entry, job)
     catalogs.seal(store)
-    sync_filesystem(store.path)
+    if entry["how"] != "oldest":
+        sync_filesystem(store.path)
     step("delete-sealed")
     return f"finished deleting point {point_id}"
 
