@@ -30,6 +30,7 @@ from tests.world import (
     XATTR_NAMES,
     World,
     content,
+    copy_with_holes,
     remove,
 )
 
@@ -343,16 +344,18 @@ def relink(w: World, a: int, b: int, c: int) -> None:
 
 
 def split(w: World, a: int, b: int, c: int) -> None:
-    """A member of a hard-link group is replaced by a copy that is equal in everything, times included."""
+    """A member of a hard-link group is replaced by a copy that is equal in everything, times and holes included."""
     linked = [p for p in w.all(FILES) if os.lstat(p).st_nlink > 1]
     path = linked[a % len(linked)] if linked else w.pick(FILES, a)
     if path:
         aside = w.aside()
-        shutil.copy2(path, aside)
+        copy_with_holes(path, aside)
         info = os.lstat(path)
         if w.privileged:
             os.chown(aside, info.st_uid, info.st_gid)
         os.chmod(aside, stat.S_IMODE(info.st_mode))
+        for name in os.listxattr(path):
+            _xattr(aside, os.fsencode(name), os.getxattr(path, name))
         os.utime(aside, ns=(info.st_atime_ns, info.st_mtime_ns))
         os.rename(aside, path)
 

@@ -7,7 +7,6 @@ a rollback runs in a process of its own (tui/rollback_job.py).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
@@ -64,6 +63,7 @@ class RollpointApp(App[int]):
         self.make_runner: Callable[[], Runner] = make_runner or (lambda: ThreadRunner(engine))
         self.running: dict[LongJob, tuple[str, bool]] = {}
         self.left_running = ""
+        self.ended_by = 0
 
     def get_default_screen(self) -> Screen[Any]:
         """The list of points."""
@@ -83,6 +83,7 @@ class RollpointApp(App[int]):
         self.cancel_all()
 
     def _signalled(self, number: int) -> None:
+        self.ended_by = number
         self.cancel_all()
         self.exit(return_code=128 + number)
 
@@ -156,12 +157,21 @@ def run_app(config: Config) -> int:
         sys.stderr.write(f"rollpoint: {safe(why)}\nhint: `rollpoint list` and the other commands need none\n")
         return 2
     from engine.service import Engine
+    from tui.output import silence_streams
     from tui.rollback_job import DetachedRunner
 
     app = RollpointApp(Engine(config), read_only=config.read_only, root=config.root, store=config.store,
                        make_runner=lambda: DetachedRunner(config))
-    app.run(mouse=os.environ.get("ROLLPOINT_MOUSE", "1") != "0")
-    if app.left_running:
-        with contextlib.suppress(OSError):      # the terminal may be gone
+    try:
+        app.run(mouse=os.environ.get("ROLLPOINT_MOUSE", "1") != "0")
+    except OSError:
+        if not app.ended_by:    # after a hangup there is no terminal to give back, and that is no fault
+            raise
+    try:
+        if app.left_running:
             sys.stderr.write(f"{app.left_running}\n")
-    return app.return_code or 0
+        sys.stderr.flush()
+        sys.stdout.flush()
+    except OSError:
+        silence_streams()       # or the interpreter's own last flush would change the exit code
+    return 128 + app.ended_by if app.ended_by else app.return_code or 0

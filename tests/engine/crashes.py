@@ -16,7 +16,7 @@ from tests.histories import apply, seeded, some
 from tests.oracle import Record, differences, must_equal, record
 
 POINTS = 5
-FINE = (0, 3)      # 3: done, and it says what it had to put right first
+FINE = (0, 3)  # 3: done, and it says what it had to put right first
 _STEP = re.compile(r"""\bstep\(\s*(f?)["']([^"']+)["']""")
 
 

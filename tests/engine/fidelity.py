@@ -54,6 +54,9 @@ def run_one(check: Check, place: str, what: History, *, privileged: bool = True)
     try:
         bench = Bench(where, privileged=privileged)
         check(bench, what)
+    except Exception as error:
+        error.add_note(f"the history was: {what!r}")
+        raise
     finally:
         discard(where)
 
