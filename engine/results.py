@@ -43,6 +43,8 @@ class SnapshotRequest:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotResult:
+    """A point that was taken: entries by what happened to them, bytes, and what went or stayed out for it."""
+
     point: RestorePoint
     created: int                # entries
     changed: int
@@ -67,6 +69,8 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class RollbackPlan:
+    """What a rollback will do, all of it, before anything is touched. `diff` leads from the live state to the point."""
+
     point: RestorePoint
     root: str
     scope: tuple[str, ...]              # ("system",) or ("path=/etc", …)
@@ -83,11 +87,14 @@ class RollbackPlan:
 
     @property
     def blocked(self) -> bool:
+        """Whether something forbids this rollback."""
         return any(f.level == "blocker" for f in self.findings)
 
 
 @dataclass(frozen=True, slots=True)
 class RollbackResult:
+    """What a rollback did, and what still differs from the point (excluded things never count)."""
+
     point: RestorePoint
     safety_point: RestorePoint | None
     applied: int
@@ -107,6 +114,8 @@ class Fate:
 
 @dataclass(frozen=True, slots=True)
 class PruneResult:
+    """Which points went, which could not be removed and why, and the disk space in bytes that gave back."""
+
     removed: tuple[str, ...]
     failed: tuple[tuple[str, str], ...]  # (id, why)
     freed: int
@@ -114,6 +123,8 @@ class PruneResult:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
+    """One thing that is not what was recorded: in a point, or (point "") in the store itself; `path` b"" if none."""
+
     point: str       # id, or "" for the store itself
     path: bytes      # path in the point, or b""
     text: str
@@ -121,6 +132,8 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
+    """What a verification looked at (points, entries, bytes of content) and what it found."""
+
     points: int
     entries: int
     bytes_read: int
@@ -129,12 +142,16 @@ class VerifyReport:
 
 @dataclass(frozen=True, slots=True)
 class RepairReport:
+    """What a repair did, as sentences, and the damage that it could not mend."""
+
     done: tuple[str, ...]      # sentences: what was finished, undone or rebuilt
     left: tuple[Damage, ...]   # what cannot be mended
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreResult:
+    """What was copied out of a point: entries, bytes of content, seconds."""
+
     point: RestorePoint
     entries: int
     bytes: int

@@ -14,7 +14,7 @@ from typing import IO
 from engine import audit, points, retention, rollback
 from engine.config import Config
 from engine.entries import Diff, Entry, Kind, Version
-from engine.errors import DamageError, NoRoomError, RefusedError, RollpointError, UsageError
+from engine.errors import BusyError, DamageError, NoRoomError, RefusedError, RollpointError, UsageError
 from engine.events import Job
 from engine.points import RestorePoint
 from engine.replica import delete, layout, mounted, query, recover, repair, room, rsync, verify
@@ -85,9 +85,17 @@ class Engine:
         """Return the point that an id, a unique prefix, a number or ``latest`` names."""
         return points.resolve(self.points(), spec)
 
+    def _settled(self) -> Store:
+        """Open the store, and first finish or undo what a crash has left, if we may: nobody else will have to."""
+        store = self._store
+        if os.path.exists(store.journal) and not store.holder() and os.access(store.path, os.W_OK):
+            with suppress(BusyError), _clean_errors(), self._writing(store, "recovery", Job()):
+                pass
+        return store
+
     @contextmanager
     def _catalog(self) -> Iterator[tuple[Store, Catalog]]:
-        store = self._store
+        store = self._settled()
         with _clean_errors(), Catalog.open(store) as catalog:
             yield store, catalog
 
@@ -156,13 +164,22 @@ class Engine:
         layout.check_places(path, root)
         with _clean_errors():
             if not os.path.lexists(os.path.join(path, b"store.yaml")):
-                layout.create_store(path, os.path.realpath(root), rsync.checksum_name())
+                self._create(path, root, job)
             store = self._store
             with self._writing(store, "snapshot", job):
                 layout.check_source(store, os.path.realpath(root))
                 result = self._take(store, request, job)
         self._audit(store, "snapshot", result.point.id, "warnings" if job.warnings else "done")
         return result
+
+    def _create(self, path: bytes, root: bytes, job: Job) -> None:
+        try:
+            layout.create_store(path, os.path.realpath(root), rsync.checksum_name())
+        except OSError as error:
+            if not _is_full(error):
+                raise
+            store = Store(os.path.realpath(path), {})
+            raise self._no_room(store, error, room.missing(store, self.config, job)) from error
 
     def _take(self, store: Store, request: SnapshotRequest, job: Job) -> SnapshotResult:
         mounted.refuse(store)
@@ -172,7 +189,9 @@ class Engine:
         try:
             taken = Snapshot(store, self.config, request, job)
             doc = taken.take()
-        except NoRoomError as error:
+        except (NoRoomError, OSError, sqlite3.Error) as error:
+            if not _is_full(error):
+                raise
             more = self._make_room(store, error, job)
             pruned += more.removed
             taken = Snapshot(store, self.config, request, job)
@@ -184,24 +203,33 @@ class Engine:
             point, counts["created"], counts["changed"], counts["deleted"], counts["attrs"], counts["bytes_copied"],
             taken.diff_bytes, pruned, tuple(doc["excludes"]), tuple(doc["databases"]), time.monotonic() - started)
 
-    def _make_room(self, store: Store, error: NoRoomError, job: Job) -> PruneResult:
+    def _make_room(self, store: Store, error: Exception, job: Job) -> PruneResult:
         """Remove old points because a snapshot found no room; raises NoRoomError when that would not do."""
+        recover.recover(store, Job())
         needed = room.missing(store, self.config, job)
         listed = query.points(store)
         victims = retention.room(listed, self.config.retention, datetime.now(UTC), needed,
                                  protected=rollback.protected(store)) if listed else []
         result = self._remove(store, victims, job) if victims else PruneResult((), (), 0)
         if not result.removed or room.missing(store, self.config, job) > 0:
-            raise NoRoomError(
-                f"{error.message.rstrip('.')}; {human_size(needed)} more are needed on {printable(store.path)}",
-                missing=needed, hint="the store is as it was; free room there, delete points, or exclude more")
+            raise self._no_room(store, error, needed) from error
         return result
+
+    @staticmethod
+    def _no_room(store: Store, error: Exception, needed: int) -> RollpointError:
+        """Return the error for a store that could not take a point; it is as it was."""
+        if needed <= 0:  # there is room: something is larger than the file system lets it be, or a quota is full
+            return RollpointError(f"the store's file system refuses what the point needs: {error}",
+                                  hint="look for a quota, or for an extended attribute larger than it allows")
+        return NoRoomError(f"no room left in {printable(store.path)}: {human_size(needed)} more are needed",
+                           missing=needed, hint="the store is as it was; free room, delete points, or exclude more")
 
     def restore(self, point: RestorePoint, dest: str, paths: Sequence[bytes], job: Job, *, merge: bool = False
                 ) -> RestoreResult:
         """Copy a point, or paths of it under their full names, into a directory (see restore.restore)."""
+        store = self._settled()
         with _clean_errors():
-            return restoring.restore(self._store, point, dest, paths, job, merge=merge)
+            return restoring.restore(store, point, dest, paths, job, merge=merge)
 
     # --- going back --------------------------------------------------------------------------------------------------
 
@@ -328,8 +356,7 @@ class Engine:
         try:
             return delete.delete(store, point, job)
         except (NoRoomError, OSError, sqlite3.Error) as error:
-            full = isinstance(error, NoRoomError) or "full" in str(error) or getattr(error, "errno", 0) == errno.ENOSPC
-            if not full or not layout.release_reserve(store):
+            if not _is_full(error) or not layout.release_reserve(store):
                 raise
             recover.recover(store, Job())
             return delete.delete(store, point, job)
@@ -347,11 +374,8 @@ class Engine:
 
     def verify(self, points: Sequence[RestorePoint], job: Job, *, data: bool = False) -> VerifyReport:
         """Check the store and these points; with `data` every content is read and compared with its checksum."""
-        store = self._store
+        store = self._settled()
         with _clean_errors():
-            if os.path.exists(store.journal):
-                with self._writing(store, "verify", job):
-                    pass
             with store.reading():
                 report = verify.Verifier(store, points, job).run(data=data)
             with suppress(OSError):
@@ -399,18 +423,25 @@ class Engine:
         audit.record(os.fsdecode(store.path), verb, subject, result, detail)
 
 
+def _is_full(error: Exception) -> bool:
+    """Whether an error says that a file system has no room."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, NoRoomError) or (isinstance(error, sqlite3.Error) and "full" in str(error))
+
+
 @contextmanager
 def _clean_errors() -> Iterator[None]:
     """Turn what the system and SQLite raise into one-line errors."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if _is_full(error):
             raise NoRoomError(f"no room left: {layout.describe_os_error(error).message}",
                               hint="the store is as it was; free room on its file system") from error
         raise layout.describe_os_error(error) from error
     except sqlite3.Error as error:
-        if "full" in str(error):
+        if _is_full(error):
             raise NoRoomError(f"no room left for the catalog: {error}",
                               hint="the store is as it was; free room on its file system") from error
         raise DamageError(f"the catalog cannot be used: {error}", hint="run `rollpoint repair`") from error

@@ -170,8 +170,9 @@ def run_app(config: Config) -> int:
     try:
         if app.left_running:
             sys.stderr.write(f"{app.left_running}\n")
-        sys.stderr.flush()
-        sys.stdout.flush()
+        for stream in (sys.stderr, sys.stdout):
+            if stream is not None:
+                stream.flush()
     except OSError:
         silence_streams()       # or the interpreter's own last flush would change the exit code
     return 128 + app.ended_by if app.ended_by else app.return_code or 0

@@ -2,7 +2,7 @@
 
 `DetachedRunner` starts `python -m tui.rollback_run` through `engine.run.detach` and reads the lines it writes;
 `ThreadRunner` does the work in this process (tests, and where no process can be started). Both are used like this:
-`start(plan)` once, then `poll()` as often as the screen likes.
+`start(verb, plan)` once, then `poll()` as often as the screen likes.
 """
 
 from __future__ import annotations
@@ -15,15 +15,20 @@ import sys
 import tempfile
 import threading
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from engine.errors import RollpointError
 from engine.events import Job, Progress
+from engine.points import RestorePoint
 from engine.results import RollbackPlan, RollbackResult
 
 if TYPE_CHECKING:
     from engine.config import Config
     from tui.engine_api import EngineLike
+
+
+Verb = Literal["rollback", "resume", "undo"]
 
 
 @dataclass(slots=True)
@@ -43,8 +48,10 @@ class Runner(Protocol):
     leaving_is_safe: bool
     """Whether the app may end while it runs."""
 
-    def start(self, plan: RollbackPlan) -> None:
-        """Begin. Raises RollpointError or OSError when it cannot."""
+    def start(self, verb: Verb, plan: RollbackPlan | None = None) -> None:
+        """Begin: ``rollback`` carries out `plan`; ``resume`` and ``undo`` are about the interrupted one.
+
+        Raises RollpointError or OSError when it cannot."""
 
     def poll(self) -> RunState:
         """Return where it stands; quick, called from the screen."""
@@ -64,16 +71,16 @@ class ThreadRunner:
         self._state = RunState()
         self._job = Job(on_progress=self._see)
 
-    def start(self, plan: RollbackPlan) -> None:
+    def start(self, verb: Verb, plan: RollbackPlan | None = None) -> None:
         """Begin."""
-        threading.Thread(target=self._run, args=(plan,), name="rollback").start()
+        threading.Thread(target=self._run, args=(verb, plan), name=verb).start()
 
     def _see(self, progress: Progress) -> None:
         self._state.progress = progress
 
-    def _run(self, plan: RollbackPlan) -> None:
+    def _run(self, verb: Verb, plan: RollbackPlan | None) -> None:
         try:
-            self._state.result = self._engine.rollback(plan, self._job)
+            self._state.result = carry_out(self._engine, verb, plan, self._job)
         except BaseException as error:  # a thread has nobody else to tell
             self._state.error = error
         self._state.running = False
@@ -98,23 +105,21 @@ class DetachedRunner:
         self._config = config
         self._state = RunState()
         self._pid = 0
-        self._plan: RollbackPlan | None = None
         self._log = ""
         self._read = 0
         self._tail = b""
 
-    def start(self, plan: RollbackPlan) -> None:
+    def start(self, verb: Verb, plan: RollbackPlan | None = None) -> None:
         """Begin: write the order, start the process."""
         from engine.run import detach
 
-        self._plan = plan
-        folder = run_directory()
-        order = os.path.join(folder, f"rollback-{plan.point.id}-{os.getpid()}.json")
+        name = f"{verb}-{plan.point.id}" if plan else verb
+        order = os.path.join(run_directory(), f"{name}-{os.getpid()}.json")
         self._log = order.removesuffix(".json") + ".log"
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._log)
         with open(os.open(order, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
-            json.dump(make_order(self._config, plan), file)
+            json.dump(make_order(self._config, verb, plan), file)
         self._pid = detach([sys.executable, "-m", "tui.rollback_run", order], self._log)
 
     @property
@@ -169,32 +174,47 @@ class DetachedRunner:
             self._state.warnings.append(str(said["warning"]))
         elif "error" in said:
             self._state.error = RollpointError(str(said["error"]), hint=str(said.get("hint", "")))
-        elif "result" in said and self._plan is not None:
-            self._state.result = result_of(said["result"], self._plan)
+        elif "result" in said:
+            self._state.result = result_of(said["result"])
 
     def _last_words(self) -> str:
         return f": {self._state.warnings[-1]}" if self._state.warnings else ""
 
 
-def make_order(config: Config, plan: RollbackPlan) -> dict[str, Any]:
+def carry_out(engine: EngineLike, verb: Verb, plan: RollbackPlan | None, job: Job) -> RollbackResult:
+    """Do what a runner was told to."""
+    if verb == "rollback":
+        assert plan is not None
+        return engine.rollback(plan, job)
+    return engine.resume(job) if verb == "resume" else engine.undo(job)
+
+
+def make_order(config: Config, verb: Verb, plan: RollbackPlan | None) -> dict[str, Any]:
     """Return what the other process has to know, as JSON: the whole configuration, the point, the scope."""
     settings = asdict(config)
     settings.pop("notes", None)
     settings["origins"] = dict(config.origins)
-    return {"config": settings, "point": plan.point.id, "scope": list(plan.scope)}
+    order: dict[str, Any] = {"config": settings, "verb": verb}
+    return order | {"point": plan.point.id, "scope": list(plan.scope)} if plan else order
 
 
-def result_of(said: dict[str, Any], plan: RollbackPlan) -> RollbackResult:
-    """Return the result that the other process wrote; its safety point is known by id and number only."""
-    from dataclasses import replace
+def write_result(result: RollbackResult) -> dict[str, Any]:
+    """Return a result as JSON; points by id and number only."""
+    safety = result.safety_point
+    return {"point": {"id": result.point.id, "number": result.point.number}, "applied": result.applied,
+            "verified": result.verified, "differences": list(result.differences), "seconds": result.seconds,
+            "safety_point": {"id": safety.id, "number": safety.number} if safety else None}
 
-    safety = said.get("safety_point")
-    point = None
-    if isinstance(safety, dict):
-        point = replace(plan.point, id=str(safety.get("id", "")), number=int(safety.get("number", 0)), comment="",
-                        pinned=False)
-    return RollbackResult(plan.point, point, int(said.get("applied", 0)), bool(said.get("verified")),
-                          tuple(str(line) for line in said.get("differences", ())), float(said.get("seconds", 0)))
+
+def result_of(said: dict[str, Any]) -> RollbackResult:
+    """Return the result that `write_result` wrote; of its points only id and number are known."""
+    safety = said["safety_point"]
+    return RollbackResult(_point(said["point"]), _point(safety) if safety else None, int(said["applied"]),
+                          bool(said["verified"]), tuple(map(str, said["differences"])), float(said["seconds"]))
+
+
+def _point(said: dict[str, Any]) -> RestorePoint:
+    return RestorePoint(str(said["id"]), "replica", int(said["number"]), datetime.now(UTC))
 
 
 def run_directory() -> str:

@@ -15,8 +15,9 @@ import time
 from typing import Any
 
 from engine.config import Config, Retention
-from engine.errors import RefusedError, RollpointError
+from engine.errors import RollpointError
 from engine.events import Job, Progress
+from tui.rollback_job import carry_out, write_result
 
 _EVERY = 0.15
 
@@ -56,20 +57,15 @@ def read_config(settings: dict[str, Any]) -> Config:
 
 
 def run(order: dict[str, Any], out: Writer) -> None:
-    """Plan again, refuse what is blocked now, roll back, write the result."""
+    """Carry the order out and write the result. A rollback is planned again, and what is blocked now is refused."""
     from engine.service import Engine
 
     engine = Engine(read_config(order["config"]))
     job = Job(on_progress=out.progress, on_warning=out.warning)
-    plan = engine.plan(engine.resolve(order["point"]), order["scope"], job)
-    blockers = [finding for finding in plan.findings if finding.level == "blocker"]
-    if blockers:
-        raise RefusedError("; ".join(f.text for f in blockers), hint="; ".join(f.hint for f in blockers if f.hint))
-    result = engine.rollback(plan, job)
-    safety = result.safety_point
-    out.line(result={"applied": result.applied, "verified": result.verified, "seconds": result.seconds,
-                     "differences": list(result.differences),
-                     "safety_point": {"id": safety.id, "number": safety.number} if safety else None})
+    plan = None
+    if order["verb"] == "rollback":
+        plan = engine.plan(engine.resolve(order["point"]), order["scope"], job)
+    out.line(result=write_result(carry_out(engine, order["verb"], plan, job)))
 
 
 def main() -> int:

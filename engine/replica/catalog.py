@@ -36,6 +36,7 @@ CREATE TABLE entries (
 _INDEXES = """
 CREATE INDEX entries_last ON entries (last) WHERE last IS NOT NULL;
 CREATE INDEX entries_link ON entries (link) WHERE link IS NOT NULL;
+CREATE INDEX entries_setid ON entries (mode) WHERE last IS NULL AND mode & 3072 != 0;
 """
 _COLUMNS = "path, first, last, kind, mode, uid, gid, mtime, size, rdev, target, xattrs, link, csum, data"
 _INSERT = f"INSERT INTO entries ({_COLUMNS}) VALUES ({', '.join('?' * 15)})"

@@ -25,10 +25,11 @@ Place = tuple[int, int]  # (number of the point whose difference it is, number o
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """How to make one content: from a file of the tree or a member of a pack, then deltas in that order."""
+    """How to make one content: from a file of the tree (its current row) or a member of a pack, then deltas in that
+    order."""
 
     row: Row
-    tree: bytes | None
+    tree: Row | None
     member: tuple[Place, Step] | None
     deltas: tuple[tuple[Place, Step], ...]
 
@@ -61,7 +62,7 @@ class Contents:
                 raise DamageError(f"the content of {shown_path(row.entry.path)} should be that of "
                                   f"{shown_path(head.name or at.entry.path)} in point {seq}, which has no such file")
             at = found
-        return Chain(row, at.entry.path, None, tuple(deltas))
+        return Chain(row, at, None, tuple(deltas))
 
     def _next(self, seq: int) -> int:
         return next((s for s in self._order if s > seq), 1 << 60)
@@ -114,19 +115,10 @@ class Contents:
             for chain, target in plans:
                 if chain.tree is not None and not chain.deltas:
                     job.progress("unpacking", current=chain.row.entry.path)
-                    self._copy_tree(chain, target)
+                    with self._open_tree(chain.tree) as source:
+                        copy_data(b"/proc/self/fd/%d" % source.fileno(), target)
                 elif chain.deltas:
                     self._compose(chain, target, pieces)
-
-    def _copy_tree(self, chain: Chain, target: bytes) -> None:
-        with self._open_tree(self._tree_row(chain)) as source:
-            copy_data(b"/proc/self/fd/%d" % source.fileno(), target)
-
-    def _tree_row(self, chain: Chain) -> Row:
-        row = self.catalog.current(chain.tree or b"")
-        if row is None:
-            raise DamageError(f"{shown_path(chain.tree or b'')} is missing in the tree of the store")
-        return row
 
     def _unpack(self, plans: Sequence[tuple[Chain, bytes]], scratch: bytes, job: Job) -> dict[tuple[Place, int], bytes]:
         """Write pack members that are whole contents to their targets, and all other members needed to scratch files;
@@ -148,10 +140,11 @@ class Contents:
         return pieces
 
     def _compose(self, chain: Chain, target: bytes, pieces: dict[tuple[Place, int], bytes]) -> None:
-        if chain.member is not None:
-            base: IO[bytes] = open(pieces[chain.member[0], chain.member[1].offset], "rb")
+        if chain.tree is not None:
+            base = self._open_tree(chain.tree)
         else:
-            base = self._open_tree(self._tree_row(chain))
+            assert chain.member is not None
+            base = open(pieces[chain.member[0], chain.member[1].offset], "rb")
         with base, open(target, "x+b", buffering=0) as out:
             for number, (place, step) in enumerate(chain.deltas):
                 with open(pieces[place, step.offset], "rb") as patch:
@@ -174,12 +167,12 @@ def _write_member(member: packs.Member, targets: list[bytes]) -> None:
 
 
 def build(contents: Contents, rows: Iterable[Row], target: bytes, job: Job,
-          linked: Mapping[int, bytes] | None = None) -> int:
+          linked: Mapping[int, bytes] | None = None, *, settle: bool = True) -> int:
     """Make the entries of `rows` (in walk order, parents before children) below the directory `target`, exactly.
 
     Directories that exist are kept and get their attributes; everything else must not exist. Hard links among the
     rows are kept; `linked` names, by group, files of the target to link to instead of making the content again.
-    Returns the number of entries made.
+    Without `settle` the directories' attributes are left to the caller. Returns the number of entries made.
     """
     entries = list(rows)
     first = dict(linked or {})
@@ -200,5 +193,6 @@ def build(contents: Contents, rows: Iterable[Row], target: bytes, job: Job,
     for existing, full in links:
         os.link(existing, full, follow_symlinks=False)
     for row in reversed(entries):
-        apply_attributes(os.path.join(target, row.entry.path), row.entry)
+        if settle or row.entry.kind is not Kind.DIR:
+            apply_attributes(os.path.join(target, row.entry.path), row.entry)
     return len(entries)

@@ -91,7 +91,7 @@ def _stays(contents: Contents, row: catalogs.Row) -> bool:
     if not row.entry.size:
         return False
     chain = contents.chain(row)
-    return chain.tree == row.entry.path and not chain.deltas
+    return chain.tree is not None and chain.tree.entry.path == row.entry.path and not chain.deltas
 
 
 def finish(store: Store, entry: dict[str, Any], job: Job) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from engine.errors import DamageError
-from engine.replica.disk import copy_range, write_sparse
+from engine.replica.disk import copy_range, overwrite, write_sparse
 
 MAGIC = b"rollpoint-delta 1\n"
 BLOCK = 4096
@@ -121,4 +121,4 @@ def apply(target: int, delta: IO[bytes]) -> None:
         piece = delta.read(length)
         if len(piece) != length:
             raise DamageError("a delta is cut short")
-        os.pwrite(target, piece, offset)
+        overwrite(target, piece, offset)

@@ -123,10 +123,10 @@ class Difference:
                     self._fresh.add(number)
             if number is not None:
                 taken.add(number)
-            csum = next((self.new[p].csum for p in members if self.new[p].csum), b"")
+            csum = next((self.csums[p] for p in members if self.csums[p]), b"")  # rsync copies one of them only
+            csum = csum or next((self.new[p].csum for p in members if self.new[p].csum), b"")
             for path in members:
-                entry = self.new[path]
-                self.new[path] = dataclasses.replace(entry, link=number, csum=entry.csum or csum)
+                self.new[path] = dataclasses.replace(self.new[path], link=number, csum=csum)
 
     def _changed(self) -> Iterable[bytes]:
         for path in self.csums:
@@ -178,7 +178,9 @@ class Difference:
         return leaders
 
     def _reachable(self, path: bytes) -> bool:
-        return self._unchanged(self.old[path].entry, self.new.get(path)) or os.path.lexists(self._old_file(path))
+        old = self.old[path].entry
+        return old.kind is not Kind.FILE or self._unchanged(old, self.new.get(path)) or os.path.lexists(
+            self._old_file(path))
 
     def _old_file(self, path: bytes) -> bytes:
         return os.path.join(self.backup, path)

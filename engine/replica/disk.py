@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import stat
@@ -14,6 +15,8 @@ _ACL = (b"system.posix_acl_access", b"system.posix_acl_default")
 _CHUNK = 1 << 20
 _BLOCK = 4096
 _ZERO = bytes(_BLOCK)
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_PUNCH = 0x01 | 0x02  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE: fallocate(2)
 
 
 def read_entry(full: bytes, path: bytes, info: os.stat_result | None = None, csum: bytes = b"",
@@ -142,6 +145,16 @@ def write_sparse(target: int, data: bytes, position: int) -> int:
             _write_all(target, data[begin:stop], position + begin)
         start = stop
     return len(data)
+
+
+def overwrite(target: int, data: bytes, position: int) -> None:
+    """Write `data` over what an open file has at `position`, making aligned all-zero blocks holes where possible."""
+    for start in range(0, len(data), _BLOCK):
+        block = data[start:start + _BLOCK]
+        hole = block == _ZERO and _LIBC.fallocate(target, _PUNCH, ctypes.c_int64(position + start),
+                                                  ctypes.c_int64(_BLOCK)) == 0
+        if not hole:
+            _write_all(target, block, position + start)
 
 
 def _write_all(target: int, data: bytes, position: int) -> None:

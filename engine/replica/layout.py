@@ -28,7 +28,7 @@ from engine.text import printable
 
 FORMAT = 1
 DEFAULT_STORE = b"/var/lib/rollpoint/store"
-_RESERVE = 4 << 20
+_RESERVE = 2 << 20
 _FLUSH_EVERY = 0.5  # seconds
 _SEAL = b"# sha256: "
 
@@ -85,12 +85,12 @@ class Store:
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
         """Keep points from being deleted while one is copied out; a read-only store needs no such lock."""
-        try:
-            with self._flock(b"readers", fcntl.LOCK_SH, "points are being deleted by {}"):
-                yield
-        except OSError as error:
-            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
-                raise
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self._flock(b"readers", fcntl.LOCK_SH, "points are being deleted by {}"))
+            except OSError as error:
+                if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                    raise
             yield
 
     @contextlib.contextmanager

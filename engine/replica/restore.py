@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from engine.entries import Kind
@@ -14,9 +15,9 @@ from engine.points import RestorePoint
 from engine.replica import rsync
 from engine.replica.catalog import Catalog, Row
 from engine.replica.content import Contents, build
-from engine.replica.disk import apply_attributes, remove_any
+from engine.replica.disk import apply_attributes, read_entry, remove_any
 from engine.replica.layout import Store
-from engine.replica.reconcile import join
+from engine.replica.reconcile import join, same_attributes
 from engine.results import RestoreResult
 from engine.run import Arg, Process
 from engine.text import printable, shown_path
@@ -35,25 +36,38 @@ def restore(store: Store, point: RestorePoint, dest: str, paths: Sequence[bytes]
     started = time.monotonic()
     target = _check_target(store, os.fsencode(dest), merge)
     with store.reading():
-        busy = bool(store.holder())
         with Catalog.open(store) as catalog:
             rows = list(select(catalog, point, paths))
-            before = catalog.meta("last_seq")
-            os.makedirs(target, exist_ok=True)
-            copy(store, catalog, rows, target, job, merge=merge)
-        for _ in range(_TRIES):
+        before = _writer(store)
+        os.makedirs(target, exist_ok=True)
+        if merge:
+            _clear_way(rows, target)
+        try:
             with Catalog.open(store) as catalog:
-                now = catalog.meta("last_seq")
-                if not busy and now == before and not store.holder():
-                    break
-                busy, before = bool(store.holder()), now
+                problems = copy(store, catalog, rows, target, job)
+        except (DamageError, FileNotFoundError):
+            if _writer(store) == before and not before[0]:
+                raise  # nobody else was at work: it is what it says
+            problems = ("a snapshot came between",)
+        for _ in range(_TRIES):
+            now = _writer(store)
+            if not problems and now == before and not now[0]:
+                break
+            with Catalog.open(store) as catalog:
                 rows = list(select(catalog, point, paths))
-                if not _put_right(store, catalog, rows, target, job):
-                    break
-        else:
-            raise DamageError(f"{shown_path(b'')} kept changing while it was copied", hint="try again")
+                problems = _put_right(store, catalog, rows, target, job)
+            before = now
+        if problems:
+            raise DamageError(f"point {point.id} could not be copied whole: {problems[0]}",
+                              hint="`rollpoint verify --data` says what is damaged")
     files = [r.entry for r in rows if r.entry.kind is Kind.FILE]
     return RestoreResult(point, len(rows), sum(e.size for e in files), time.monotonic() - started)
+
+
+def _writer(store: Store) -> tuple[str, str]:
+    """Return who writes to the store now, and the highest point number it ever gave: what moves under a reader."""
+    with Catalog.open(store) as catalog:
+        return store.holder(), catalog.meta("last_seq")
 
 
 def _check_target(store: Store, target: bytes, merge: bool) -> bytes:
@@ -91,31 +105,42 @@ def select(catalog: Catalog, point: RestorePoint, paths: Sequence[bytes]) -> Ite
     yield from (found[p] for p in sorted(found, key=lambda p: p.replace(b"/", b"\0")))
 
 
-def copy(store: Store, catalog: Catalog, rows: Sequence[Row], target: bytes, job: Job, *, merge: bool = False) -> None:
+def copy(store: Store, catalog: Catalog, rows: Sequence[Row], target: bytes, job: Job) -> tuple[str, ...]:
     """Make `rows` below the directory `target`: what the tree still has by rsync, the rest from the packs.
 
-    Both run at the same time where nothing ties them together; directories get their attributes last.
+    Both run at the same time where nothing ties them together; directories get their attributes last. Returns what
+    could not be copied, in words.
     """
     current = [r for r in rows if r.last is None]
     ended = [r for r in rows if r.last is not None]
-    if merge:
-        _clear_way(rows, target)
-    for row in rows:
-        if row.entry.kind is Kind.DIR and row.entry.path:
-            os.makedirs(os.path.join(target, row.entry.path), mode=0o700, exist_ok=True)
+    _open_directories(rows, target)
+    contents = Contents(store, catalog)
     with tempfile.TemporaryFile() as names:
         names.writelines(rsync.listed(r.entry.path) for r in current if r.entry.kind is not Kind.DIR)
         names.seek(0)
-        argv: list[Arg] = ["rsync", *rsync.FIDELITY, "--no-recursive", "--no-implied-dirs", "--from0", "--files-from=-",
-                store.tree + b"/", target + b"/"]
+        argv: list[Arg] = ["rsync", *rsync.FIDELITY, "--no-recursive", "--no-implied-dirs", "--from0",
+                           "--files-from=-", store.tree + b"/", target + b"/"]
         with Process(argv, stdin=names) as process:
-            plain = [r for r in ended if r.entry.link is None]
-            build(Contents(store, catalog), plain, target, job)
+            build(contents, [r for r in ended if r.entry.link is None], target, job, settle=False)
             while process.stdout.read(1 << 16):
                 job.check()
-            rsync.classify(argv, process.wait(), process.stderr_text())
-    linked = {r.entry.link: os.path.join(target, r.entry.path) for r in current if r.entry.link is not None}
-    build(Contents(store, catalog), [r for r in ended if r.entry.link is not None], target, job, linked)
+            problems = rsync.classify(argv, process.wait(), process.stderr_text()).problems
+    linked = {r.entry.link: os.path.join(target, r.entry.path) for r in current if r.entry.link is not None
+              and os.path.lexists(os.path.join(target, r.entry.path))}
+    build(contents, [r for r in ended if r.entry.link is not None], target, job, linked, settle=False)
+    _close_directories(rows, target)
+    return problems
+
+
+def _open_directories(rows: Sequence[Row], target: bytes) -> None:
+    for row in rows:
+        if row.entry.kind is Kind.DIR:
+            full = os.path.join(target, row.entry.path)
+            os.makedirs(full, mode=0o700, exist_ok=True)
+            os.chmod(full, 0o700)
+
+
+def _close_directories(rows: Sequence[Row], target: bytes) -> None:
     for row in reversed(rows):
         if row.entry.kind is Kind.DIR:
             apply_attributes(os.path.join(target, row.entry.path), row.entry)
@@ -129,19 +154,28 @@ def _clear_way(rows: Sequence[Row], target: bytes) -> None:
             remove_any(full)
 
 
-def _put_right(store: Store, catalog: Catalog, rows: Sequence[Row], target: bytes, job: Job) -> int:
-    """Make again what a snapshot changed under our hands; returns how many entries that were."""
-    wrong = []
+def _put_right(store: Store, catalog: Catalog, rows: Sequence[Row], target: bytes, job: Job) -> tuple[str, ...]:
+    """Make again what a snapshot changed under our hands; returns what still fails, in words."""
+    wrong: dict[bytes, Row] = {}
+    groups: dict[int, list[Row]] = defaultdict(list)
+    _open_directories(rows, target)
     for row, path, info in join(target, rows):
         if row is None or row.entry.kind is Kind.DIR:
             continue
-        if info is None or info.st_mtime_ns != row.entry.mtime or (
-                row.entry.kind is Kind.FILE and info.st_size != row.entry.size):
-            wrong.append(row)
-            remove_any(os.path.join(target, path))
-    if wrong:
-        build(Contents(store, catalog), wrong, target, job)
-        for row in reversed(rows):
-            if row.entry.kind is Kind.DIR:
-                apply_attributes(os.path.join(target, row.entry.path), row.entry)
-    return len(wrong)
+        if row.entry.link is not None:
+            groups[row.entry.link].append(row)
+        if info is None or not same_attributes(read_entry(os.path.join(target, path), path, info), row.entry):
+            wrong[path] = row
+    for members in groups.values():  # a group is made again as a whole, or its names would not share one file
+        if any(m.entry.path in wrong for m in members):
+            wrong.update((m.entry.path, m) for m in members)
+    for path in wrong:
+        remove_any(os.path.join(target, path))
+    problem: tuple[str, ...] = ()
+    try:
+        again = [wrong[p] for p in sorted(wrong, key=lambda p: p.replace(b"/", b"\0"))]
+        build(Contents(store, catalog), again, target, job, settle=False)
+    except (DamageError, FileNotFoundError) as error:
+        problem = (str(error),)
+    _close_directories(rows, target)
+    return problem

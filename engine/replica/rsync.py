@@ -24,6 +24,8 @@ _FORMAT = "--out-format=%i//%C//%l//%n //%L"
 _ESCAPE = re.compile(rb"\\#([0-7]{3})")
 _NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded")
 _STORE_SIDE = re.compile(r"^rsync: (\[(receiver|generator)\]|.*(mkstemp|rename|recv_files|mkdir|symlink)\b)")
+# With -HA rsync 3.5 asks for the default ACL of a hard-linked file that has just replaced a directory.
+_DOUBTFUL = re.compile(r"get_acl: sys_acl_get_file\(.*ACL_TYPE_DEFAULT\): (Permission denied|Not a directory)")
 _NOISE = re.compile(r"^rsync (error|warning): |^\s*$|^IO error encountered -- skipping file deletion")
 
 
@@ -46,10 +48,12 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a pass ended: the exit status and one sentence for each entry that could not be read or written."""
+    """How a pass ended: the exit status, one sentence for each entry that could not be read or written, and whether
+    rsync complained about something that it usually gets right in the end (see _DOUBTFUL)."""
 
     status: int
     problems: tuple[str, ...]
+    recheck: bool = False
 
 
 def checksum_name() -> str:
@@ -135,6 +139,8 @@ def run(argv: Sequence[Arg], on_item: Callable[[Item], None], job: Job,
 
 def classify(argv: Sequence[Arg], status: int, text: str) -> Outcome:
     """Decide what an exit status and stderr of rsync mean (rsync(1), EXIT VALUES); see `run`."""
+    doubtful = bool(_DOUBTFUL.search(text))
+    text = "\n".join(line for line in text.splitlines() if not _DOUBTFUL.search(line))
     said = tuple(_readable(line) for line in text.splitlines() if not _NOISE.match(line))
     if _NO_SPACE.search(text):
         raise NoRoomError(f"no room left: {said[0] if said else 'the file system is full'}")
@@ -147,7 +153,9 @@ def classify(argv: Sequence[Arg], status: int, text: str) -> Outcome:
         if fatal:
             raise RollpointError(f"rsync could not write: {_readable(fatal[0])}",
                                  hint="the target file system must keep owners, modes, ACLs and extended attributes")
-    return Outcome(status, said)
+    if doubtful and not said:
+        return Outcome(0, (), True)
+    return Outcome(status, said, doubtful)
 
 
 def _readable(line: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from engine import __version__
 from engine.config import Config
 from engine.entries import Kind
+from engine.errors import RollpointError
 from engine.events import Job, step
 from engine.replica import catalog as catalogs
 from engine.replica import difference, journal, packs, recover, rsync
@@ -103,6 +104,8 @@ class Snapshot:
     def _next(self, source: View, base: Base) -> None:
         with Catalog.open(self.store, write=True) as catalog, catalog.transaction():
             touched = Touched()
+            for row in catalog.rows("last IS NULL AND mode & 3072 != 0"):
+                touched.add(row.entry.path)  # rsync 3.5 does not itemize a chown of a set-id entry
             self._split_links(catalog, source, touched)
             self._copy(source, self._noting(touched), ("--backup", b"--backup-dir=" + self._old))
             step("snapshot-copied")
@@ -133,9 +136,21 @@ class Snapshot:
             outcome = rsync.run(source.space.wrap(argv), on_item, self.job, log.stdin.write)
             log.stdin.close()
             log.check()
+        if outcome.recheck:
+            self._recheck(source, filters, checksum)
         for problem in outcome.problems:
             self.job.warn(message(problem))
         self.doc["rsync"] = {"status": outcome.status, "problems": [message(p) for p in outcome.problems[:1000]]}
+
+    def _recheck(self, source: View, filters: bytes, checksum: str) -> None:
+        """Raise RollpointError unless the tree is like the source, although rsync complained about writing it."""
+        left: list[rsync.Item] = []
+        options = ("--dry-run", "--delete", checksum, *source.options)
+        rsync.run(source.space.wrap(rsync.copy_argv(source.inside, self.store.tree, options, filters)), left.append,
+                  self.job)
+        if left:
+            raise RollpointError(f"rsync could not bring {shown_path(left[0].path)} into the store",
+                                 hint="take the point again; if it stays so, please report it")
 
     def _noting(self, touched: Touched) -> Callable[[rsync.Item], None]:
         copied = 0

@@ -13,7 +13,7 @@ from engine.results import Finding, RollbackPlan
 from tests.tui.conftest import make_app, press, screen_text, settle, until
 from tests.tui.fake_engine import FakeEngine
 from tests.tui.test_dialogs import WRONG
-from tui.rollback_job import RunState
+from tui.rollback_job import RunState, Verb
 from tui.screens.points import PointsScreen
 from tui.screens.rollback import RollbackScreen
 
@@ -29,7 +29,7 @@ class FakeRunner:
         self.started: RollbackPlan | None = None
         self.broken: Exception | None = None
 
-    def start(self, plan: RollbackPlan) -> None:
+    def start(self, verb: Verb, plan: RollbackPlan | None = None) -> None:
         if self.broken is not None:
             raise self.broken
         self.started = plan

@@ -125,7 +125,9 @@ class PointActions(BaseScreen[None]):
         if way == "repair":
             self.app.push_screen(RepairScreen(status.unfinished), finished)
         else:
-            self.app.push_screen(FinishRollbackScreen("resume" if way == "resume" else "undo", status.rollback), finished)
+            screen = FinishRollbackScreen("resume" if way == "resume" else "undo", status.rollback,
+                                          self.rollpoint.make_runner())
+            self.app.push_screen(screen, finished)
 
     # --- notes and removal ---------------------------------------------------------------------------------------
 

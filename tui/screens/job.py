@@ -37,11 +37,12 @@ class JobDialog(BaseDialog[T | None], Generic[T]):
     WORKING: ClassVar[str] = ""
     FORM_HINTS: ClassVar[tuple[Hint, ...]] = ()
     CANCELLED: ClassVar[str] = "Stopped. The store is as it was before."
-    BREAKABLE: ClassVar[bool] = True
+    STOP: ClassVar[str] = "Stop"
 
     def __init__(self) -> None:
         super().__init__()
         self.stage = FORM
+        self.breakable = True
         self.work: LongJob | None = None
         self._result: T | None = None
 
@@ -101,7 +102,7 @@ class JobDialog(BaseDialog[T | None], Generic[T]):
         if self.stage == FORM:
             return [*self.FORM_HINTS, Hint("esc", "Leave", "screen.leave")]
         if self.stage == WORK:
-            return [Hint("c", "Stop", "screen.stop")] if self.BREAKABLE else []
+            return [Hint("c", self.STOP, "screen.stop")] if self.breakable else []
         return [Hint("enter", "Close", "screen.leave")]
 
     def start(self) -> None:
@@ -109,7 +110,7 @@ class JobDialog(BaseDialog[T | None], Generic[T]):
         if self.stage != FORM or not self.prepare():
             return
         self.work = LongJob()
-        self.rollpoint.begin(self.WORKING, self.work, breakable=self.BREAKABLE)
+        self.rollpoint.begin(self.WORKING, self.work, breakable=self.breakable)
         self.go(WORK)
         self.query_one(ProgressPanel).follow(self.work)
         job = self.work.job
@@ -152,7 +153,7 @@ class JobDialog(BaseDialog[T | None], Generic[T]):
 
     def action_stop(self) -> None:
         """Ask the work to stop; the dialog goes on until it has."""
-        if self.stage == WORK and self.work is not None and self.BREAKABLE:
+        if self.stage == WORK and self.work is not None and self.breakable:
             self.work.job.cancel()
             self.query_one(ProgressPanel).note("Stopping, one moment ...")
 

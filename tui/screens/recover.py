@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Literal
 
 from textual.app import ComposeResult
@@ -12,6 +13,8 @@ from textual.widgets import Static
 
 from engine.events import Job
 from engine.results import RepairReport, RollbackResult, StoreStatus
+from tui.jobs import SAMPLE
+from tui.rollback_job import Runner
 from tui.screens.base import BaseDialog
 from tui.screens.typed import TypedDialog
 from tui.text import Line, content, path, plural, safe
@@ -88,12 +91,14 @@ class FinishRollbackScreen(TypedDialog[RollbackResult]):
     HEADING = "Interrupted rollback"
     WORKING = "a rollback is under way"
     QUESTION = "Do it now?"
-    BREAKABLE = False
+    STOP = "Leave it running"
+    CANCELLED = "It goes on without this screen; the list of points says when it is done."
     KEYS = (("yes, enter", "do it"), ("esc", "leave everything as it is"))
 
-    def __init__(self, way: Way, left: str) -> None:
+    def __init__(self, way: Literal["resume", "undo"], left: str, runner: Runner) -> None:
         super().__init__()
-        self._way, self._left = way, left
+        self._way, self._left, self._runner = way, left, runner
+        self.breakable = runner.leaving_is_safe
 
     def explain(self) -> list[Line]:
         """Which way, from where."""
@@ -102,9 +107,22 @@ class FinishRollbackScreen(TypedDialog[RollbackResult]):
         return [content(self._left), Content(""), content((text, "strong"))]
 
     def run_job(self, job: Job) -> RollbackResult:
-        """Go on or undo."""
-        engine = self.rollpoint.engine
-        return engine.resume(job) if self._way == "resume" else engine.undo(job)
+        """Let the runner do it, and watch; a cancelled job ends the watching only, never the work."""
+        self._runner.start(self._way)
+        told = 0
+        while True:
+            state = self._runner.poll()
+            if state.progress is not None and job.on_progress is not None:
+                job.on_progress(state.progress)
+            for warning in state.warnings[told:]:
+                job.warn(warning)
+            told = len(state.warnings)
+            if state.result is not None:
+                return state.result
+            if state.error is not None:
+                raise state.error
+            job.check()
+            time.sleep(SAMPLE)
 
     def describe(self, result: RollbackResult) -> list[Line]:
         """What came of it."""

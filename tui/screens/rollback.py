@@ -125,7 +125,7 @@ class RollbackScreen(BaseScreen[bool]):
             return
         self._work = LongJob()
         try:
-            self._runner.start(self._plan)
+            self._runner.start("rollback", self._plan)
         except Exception as error:  # cannot start: nothing was changed, and the screen says why
             self._finish(error_lines(error), bad=True)
             return
