@@ -359,7 +359,9 @@ class Engine:
             if not _is_full(error) or not layout.release_reserve(store):
                 raise
             recover.recover(store, Job())
-            return delete.delete(store, point, job)
+            if os.path.isdir(store.point(point.id)):
+                return delete.delete(store, point, job)
+            return point.own_bytes or 0  # recovery has finished what had begun
 
     def annotate(self, point: RestorePoint, *, comment: str | None = None, pinned: bool | None = None
                  ) -> RestorePoint:

@@ -262,18 +262,18 @@ def _damaged(store: Store, error: Exception) -> DamageError:
 
 
 def seal(store: Store) -> None:
-    """Write the catalog's SHA-256 beside it (in the format of sha256sum)."""
-    write_file(store.catalog + b".sha256", digest(store).encode() + b"  catalog.sqlite\n")
+    """Write the catalog's SHA-256 beside it (in the format of sha256sum), unless it is there."""
+    if not sealed(store):
+        write_file(store.catalog + b".sha256", _seal(store))
 
 
-def digest(store: Store) -> str:
-    """Return the SHA-256 of the catalog file."""
+def _seal(store: Store) -> bytes:
     with open(store.catalog, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest().encode() + b"  catalog.sqlite\n"
 
 
 def sealed(store: Store) -> bool:
     """Whether the catalog is, bit for bit, what the last writer left."""
     with contextlib.suppress(OSError), open(store.catalog + b".sha256", "rb") as file:
-        return file.read(64).decode("ascii", "replace") == digest(store)
+        return file.read() == _seal(store)
     return False

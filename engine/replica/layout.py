@@ -16,6 +16,7 @@ import pwd
 import shutil
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from engine.text import printable
 
 FORMAT = 1
 DEFAULT_STORE = b"/var/lib/rollpoint/store"
+_PATIENCE = 10
 _RESERVE = 2 << 20
 _FLUSH_EVERY = 0.5  # seconds
 _SEAL = b"# sha256: "
@@ -103,11 +105,16 @@ class Store:
     def _flock(self, name: bytes, how: int, busy: str) -> Iterator[int]:
         fd = os.open(self.place(name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            try:
-                fcntl.flock(fd, how | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise BusyError(f"{printable(self.path)}: {busy.format(self.holder() or 'another Rollpoint')}",
-                                hint="wait until it is done, then try again") from None
+            for patience in range(_PATIENCE, -1, -1):  # somebody may just be asking who holds it
+                try:
+                    fcntl.flock(fd, how | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if not patience:
+                        raise BusyError(
+                            f"{printable(self.path)}: {busy.format(self.holder() or 'another Rollpoint')}",
+                            hint="wait until it is done, then try again") from None
+                    time.sleep(0.02)
             yield fd
         finally:
             os.close(fd)
@@ -209,14 +216,20 @@ def write_document(path: bytes, document: dict[str, Any]) -> None:
     write_file(path, text + _SEAL + hashlib.sha256(text).hexdigest().encode() + b"\n")
 
 
+def unsealed(raw: bytes) -> bytes | None:
+    """Return a sealed document's text, or None when its seal does not fit."""
+    text, seal, digest = raw.rpartition(_SEAL)
+    return text if seal and digest == hashlib.sha256(text).hexdigest().encode() + b"\n" else None
+
+
 def read_document(path: bytes) -> dict[str, Any]:
     """Read a sealed YAML document. Raises DamageError when the seal does not fit, OSError when it cannot be read."""
     import yaml
 
     with open(path, "rb") as file:
         raw = file.read()
-    text, seal, digest = raw.rpartition(_SEAL)
-    if not seal or digest != hashlib.sha256(text).hexdigest().encode() + b"\n":
+    text = unsealed(raw)
+    if text is None:
         raise DamageError(f"{printable(path)} is damaged: its checksum does not fit",
                           hint="`rollpoint verify` says what else is; restore the file from a copy of the store")
     document = yaml.safe_load(text)

@@ -22,7 +22,7 @@ from engine.replica import rsync
 from engine.replica.catalog import Catalog, Row
 from engine.replica.content import Contents
 from engine.replica.disk import read_entry
-from engine.replica.layout import Store, read_document
+from engine.replica.layout import Store, read_document, unsealed
 from engine.replica.source import View, view
 from engine.run import scratch
 from engine.text import human_size, shown_path
@@ -69,11 +69,15 @@ def _point(store: Store, point_id: str, known: tuple[int, dict[str, Any]] | None
     problems = list(marks)
     doc: dict[str, Any] = {}
     try:
-        if not os.path.exists(store.point(point_id, b"point.yaml")):
-            raise DamageError("point.yaml is missing")
+        with open(store.point(point_id, b"point.yaml"), "rb") as file:
+            if unsealed(file.read()) is None:
+                raise DamageError("point.yaml is damaged: its checksum does not fit")
         doc = known[1] if known else read_document(store.point(point_id, b"point.yaml"))
-    except (DamageError, OSError) as error:
-        problems.append(str(error))
+    except DamageError as error:
+        problems.append(error.message)
+        doc = known[1] if known else {}
+    except OSError as error:
+        problems.append(f"point.yaml cannot be read: {error.strerror}")
         doc = known[1] if known else {}
     return _from_doc(point_id, known[0] if known else int(doc.get("number", 0)), doc, problems)
 

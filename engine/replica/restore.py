@@ -49,14 +49,14 @@ def restore(store: Store, point: RestorePoint, dest: str, paths: Sequence[bytes]
             if _writer(store) == before and not before[0]:
                 raise  # nobody else was at work: it is what it says
             problems = ("a snapshot came between",)
-        for _ in range(_TRIES):
-            now = _writer(store)
-            if not problems and now == before and not now[0]:
-                break
+        after = _writer(store)
+        doubtful = bool(problems) or after != before or bool(after[0])
+        for _ in range(_TRIES if doubtful else 0):
             with Catalog.open(store) as catalog:
                 rows = list(select(catalog, point, paths))
-                problems = _put_right(store, catalog, rows, target, job)
-            before = now
+                wrong, problems = _put_right(store, catalog, rows, target, job)
+            if not wrong:
+                break
         if problems:
             raise DamageError(f"point {point.id} could not be copied whole: {problems[0]}",
                               hint="`rollpoint verify --data` says what is damaged")
@@ -64,10 +64,12 @@ def restore(store: Store, point: RestorePoint, dest: str, paths: Sequence[bytes]
     return RestoreResult(point, len(rows), sum(e.size for e in files), time.monotonic() - started)
 
 
-def _writer(store: Store) -> tuple[str, str]:
-    """Return who writes to the store now, and the highest point number it ever gave: what moves under a reader."""
-    with Catalog.open(store) as catalog:
-        return store.holder(), catalog.meta("last_seq")
+def _writer(store: Store) -> tuple[str, int]:
+    """Return who writes to the store now, and when the lock was last taken: what tells that nothing moved."""
+    try:
+        return store.holder(), os.stat(store.place(b"lock")).st_mtime_ns
+    except FileNotFoundError:
+        return "", 0
 
 
 def _check_target(store: Store, target: bytes, merge: bool) -> bytes:
@@ -154,16 +156,22 @@ def _clear_way(rows: Sequence[Row], target: bytes) -> None:
             remove_any(full)
 
 
-def _put_right(store: Store, catalog: Catalog, rows: Sequence[Row], target: bytes, job: Job) -> tuple[str, ...]:
-    """Make again what a snapshot changed under our hands; returns what still fails, in words."""
+def _put_right(store: Store, catalog: Catalog, rows: Sequence[Row], target: bytes, job: Job
+               ) -> tuple[int, tuple[str, ...]]:
+    """Make again what a snapshot changed under our hands; returns how many entries that were, and what still fails,
+    in words."""
     wrong: dict[bytes, Row] = {}
     groups: dict[int, list[Row]] = defaultdict(list)
     _open_directories(rows, target)
+    # A name may have got a new file between rsync's look at it and its copying: only the content tells.
+    sums = dict(rsync.checksums(target, str(store.identity["checksum"])))
     for row, path, info in join(target, rows):
         if row is None or row.entry.kind is Kind.DIR:
             continue
         if row.entry.link is not None:
             groups[row.entry.link].append(row)
+        if row.entry.kind is Kind.FILE and sums.get(path) != row.entry.csum:
+            wrong[path] = row
         if info is None or not same_attributes(read_entry(os.path.join(target, path), path, info), row.entry):
             wrong[path] = row
     for members in groups.values():  # a group is made again as a whole, or its names would not share one file
@@ -178,4 +186,4 @@ def _put_right(store: Store, catalog: Catalog, rows: Sequence[Row], target: byte
     except (DamageError, FileNotFoundError) as error:
         problem = (str(error),)
     _close_directories(rows, target)
-    return problem
+    return len(wrong), problem

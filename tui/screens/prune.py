@@ -11,10 +11,12 @@ from engine.events import Job
 from engine.results import Fate, PruneResult
 from engine.text import short_age
 from tui.screens.delete import removal_rows
+from tui.screens.job import FORM
 from tui.screens.typed import TypedDialog
 from tui.text import Line, Segment, content, fit, plural, safe, size
 from tui.widgets.confirm import ConfirmYes
 from tui.widgets.fields import Fields
+from tui.widgets.keybar import Hint
 from tui.widgets.rows import Row, RowList
 
 
@@ -85,6 +87,11 @@ class PruneScreen(TypedDialog[PruneResult]):
         yield RowList(id="fates")
         if self._doomed and not self.rollpoint.read_only:
             yield ConfirmYes(self.QUESTION, id="confirm")
+
+    def hints(self) -> list[Hint]:
+        """Nothing to do: nothing offered."""
+        idle = self.stage == FORM and (not self._doomed or self.rollpoint.read_only)
+        return [Hint("esc", "Leave", "screen.leave")] if idle else super().hints()
 
     def begin_form(self) -> None:
         """Fill the list and begin there."""

@@ -27,8 +27,9 @@ def detail_rows(point: RestorePoint, now: datetime, *, full: bool = True) -> lis
     rows.append(field("Taken", *_taken(point)))
     rows += _counts(doc)
     if full:
-        rows.append(field("Own size", size(point.own_bytes),
-                          ("  freed when it is deleted" if point.own_bytes is not None else "  not measured", "dim")))
+        why = "freed when it is deleted" if point.own_bytes is not None else (
+            "it is the plain tree of the store" if point.newest else "not measured")
+        rows.append(field("Own size", size(point.own_bytes), (f"  {why}", "dim")))
     rows += _named("Databases", doc.get("databases"), "not in it: ", full)
     rows += _machine(doc)
     rows += _sources(doc, full)

@@ -1,0 +1,161 @@
+"""``python -m tui.screenshots [DIR]``: pictures of the real app on the demo machine, as SVG and PNG.
+
+The demo is made by the real engine at a fixed moment; host, paths and free room are shown as on a server, so that the
+pictures come out the same on every machine. PNG needs cairosvg and the font DejaVu Sans Mono.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.cells import cell_len
+
+from engine import demo, retention
+from engine.config import Retention
+from engine.events import Job
+from engine.points import RestorePoint
+from engine.results import Fate, StoreStatus
+from engine.service import Engine
+from tui.app import RollpointApp
+from tui.theme import ANSI_DARK, DARK, LIGHT, Look
+
+if TYPE_CHECKING:
+    from textual.pilot import Pilot
+
+NOW = datetime(2026, 3, 14, 3, 12, 40, tzinfo=UTC)
+HOST, FREE, STORE = "web01", 14_300_000_000, "/var/lib/rollpoint/store"
+FONT = "DejaVu Sans Mono"
+SIZES = ((80, 24), (160, 45))
+SCENES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("points", ()), ("changes", ("d", *["down"] * 3)), ("rollback", (*["down"] * 5, "r", "y", "e")), ("prune", ("P",)))
+"""Names of pictures, and the keys that lead there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One picture to make."""
+
+    name: str
+    keys: tuple[str, ...]
+    size: tuple[int, int]
+    look: Look
+
+
+def shots() -> list[Shot]:
+    """Return all pictures: each scene in two sizes, dark and light, and the list on a 16-colour console."""
+    found = [Shot(f"{name}-{w}x{h}-{word}", keys, (w, h), Look(theme.name, False))
+             for name, keys in SCENES for w, h in SIZES for word, theme in (("dark", DARK), ("light", LIGHT))]
+    return [*found, Shot("points-80x24-console", (), (80, 24), Look(ANSI_DARK.name, True))]
+
+
+class ShownEngine(Engine):
+    """The real engine, whose host and free room are those of the picture."""
+
+    def status(self) -> StoreStatus:
+        """The status with a fixed free room."""
+        return replace(super().status(), free_bytes=FREE)
+
+    def points(self) -> list[RestorePoint]:
+        """The points with a fixed host."""
+        return [replace(p, doc=p.doc | {"host": HOST, "taken_by": "root", "sources": _sources()})
+                for p in super().points()]
+
+
+    def fates(self) -> list[Fate]:
+        """What rules that keep five days would do at the moment of the picture."""
+        known, status = self.points(), self.status()
+        return retention.fates(known, Retention(max_age=5 * 86400, daily=3), NOW, store_bytes=status.store_bytes,
+                               source_bytes=status.tree_bytes)
+
+
+def _sources() -> list[dict[str, Any]]:
+    return [{"mount": "/", "type": "ext4", "device": "/dev/vda2"},
+            {"mount": "/boot", "type": "ext4", "device": "/dev/vda1"}]
+
+
+async def picture(engine: Engine, shot: Shot) -> str:
+    """Return one picture as SVG, without anything that a browser would have to fetch."""
+    app = RollpointApp(engine, host=HOST, root="/", store=STORE, clock=lambda: NOW, look=shot.look)
+    async with app.run_test(size=shot.size) as pilot:
+        await _settle(pilot)
+        for key in shot.keys:
+            await pilot.press(key)
+            await _settle(pilot)
+        svg = app.export_screenshot(title="Rollpoint")
+    svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.S)
+    return svg.replace("Fira Code", FONT)
+
+
+async def _settle(pilot: Pilot[int]) -> None:
+    for _ in range(2):
+        await pilot.app.workers.wait_for_complete()
+        await pilot.pause()
+
+
+def to_png(svg: str, path: str) -> None:
+    """Write an SVG as PNG. Each glyph gets a place of its own: cairosvg knows no textLength, and columns would drift."""
+    import cairosvg
+
+    placed = re.sub(r'x="([\d.]+)"([^>]*?) textLength="([\d.]+)"[^>]*?>([^<]*)</text>', _place, svg)
+    cairosvg.svg2png(bytestring=placed.encode(), write_to=path)
+
+
+def _place(found: re.Match[str]) -> str:
+    text = html.unescape(found[4])
+    step, at, places = float(found[3]) / max(1, cell_len(text)), float(found[1]), []
+    for char in text:
+        places.append(f"{at:.2f}")
+        at += step * cell_len(char)
+    return f'x="{" ".join(places)}"{found[2]}>{found[4]}</text>'
+
+
+def make(folder: str, *, png: bool = True) -> list[str]:
+    """Make all pictures in a folder and return their names without ending."""
+    os.makedirs(folder, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="rollpoint-demo-") as place, _utc():
+        engine = ShownEngine(demo.build(os.path.join(place, "demo"), Job(), now=NOW))
+        for shot in shots():
+            svg = asyncio.run(picture(engine, shot))
+            with open(os.path.join(folder, shot.name + ".svg"), "w", encoding="utf-8") as file:
+                file.write(svg)
+            if png:
+                to_png(svg, os.path.join(folder, shot.name + ".png"))
+    return [shot.name for shot in shots()]
+
+
+@contextmanager
+def _utc() -> Iterator[None]:
+    """Times of day are those of UTC, whatever the zone of this machine."""
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    try:
+        yield
+    finally:
+        os.environ.pop("TZ")
+        if before is not None:
+            os.environ["TZ"] = before
+        time.tzset()
+
+
+def main() -> int:
+    """Make the pictures and say which."""
+    folder = sys.argv[1] if len(sys.argv) > 1 else "screenshots"
+    for name in make(folder):
+        print(os.path.join(folder, name + ".png"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
