@@ -79,7 +79,7 @@ class Engine:
 
     def points(self) -> list[RestorePoint]:
         """Return all points, newest first, damaged ones included."""
-        return query.points(self._store)
+        return query.points(self._settled())
 
     def resolve(self, spec: str) -> RestorePoint:
         """Return the point that an id, a unique prefix, a number or ``latest`` names."""
@@ -88,7 +88,8 @@ class Engine:
     def _settled(self) -> Store:
         """Open the store, and first finish or undo what a crash has left, if we may: nobody else will have to."""
         store = self._store
-        if os.path.exists(store.journal) and not store.holder() and os.access(store.path, os.W_OK):
+        unsettled = os.path.exists(store.journal) or repair.catalog_is_lost(store)
+        if unsettled and not store.holder() and os.access(store.path, os.W_OK):
             with suppress(BusyError), _clean_errors(), self._writing(store, "recovery", Job()):
                 pass
         return store
@@ -418,6 +419,9 @@ class Engine:
             done = recover.recover(store, Job())
             if done:
                 job.warn(f"{done} (an earlier Rollpoint was interrupted)")
+            if repair.catalog_is_lost(store):
+                repair.rebuild_catalog(store, job)
+                job.warn("the catalog was missing and has been made again from the rest of the store")
             yield
 
     @staticmethod

@@ -62,6 +62,7 @@ class RollpointApp(App[int]):
         self.now: Callable[[], datetime] = clock or (lambda: datetime.now(UTC))
         self.make_runner: Callable[[], Runner] = make_runner or (lambda: ThreadRunner(engine))
         self.running: dict[LongJob, tuple[str, bool]] = {}
+        self.open_questions: set[object] = set()    # what the engine was asked and has not answered yet
         self.left_running = ""
         self.ended_by = 0
 

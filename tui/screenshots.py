@@ -98,13 +98,16 @@ async def picture(engine: Engine, shot: Shot) -> str:
 
 
 async def _settle(pilot: Pilot[int]) -> None:
-    for _ in range(2):
-        await pilot.app.workers.wait_for_complete()
-        await pilot.pause()
+    """Wait until the engine has answered and everything is drawn."""
+    app = pilot.app
+    await pilot.pause()
+    while isinstance(app, RollpointApp) and app.open_questions:
+        await pilot.pause(0.01)
+    await pilot.pause()
 
 
 def to_png(svg: str, path: str) -> None:
-    """Write an SVG as PNG. Each glyph gets a place of its own: cairosvg knows no textLength, and columns would drift."""
+    """Write an SVG as PNG. Each glyph gets a place of its own: cairosvg knows no textLength, columns would drift."""
     import cairosvg
 
     placed = re.sub(r'x="([\d.]+)"([^>]*?) textLength="([\d.]+)"[^>]*?>([^<]*)</text>', _place, svg)

@@ -172,6 +172,11 @@ class Catalog:
         """Return (number, id, document) of all points, oldest first."""
         return [(s, i, json.loads(d)) for s, i, d in self.db.execute("SELECT seq, id, doc FROM points ORDER BY seq")]
 
+    def has_point(self, seq: int, point_id: str) -> bool:
+        """Whether there is a point with that number and id."""
+        found = self.db.execute("SELECT 1 FROM points WHERE seq = ? AND id = ?", (seq, point_id)).fetchone()
+        return found is not None
+
     def put_point(self, seq: int, point_id: str, doc: dict[str, Any]) -> None:
         """Add or replace a point's document."""
         self.db.execute("INSERT OR REPLACE INTO points VALUES (?, ?, ?)", (seq, point_id, json.dumps(doc)))

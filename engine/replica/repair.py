@@ -31,14 +31,25 @@ def repair(store: Store, job: Job) -> RepairReport:
     if store.point_ids():
         done += _mend_documents(store)
         if _catalog_fails(store):
-            built = store.place(b"work", b"catalog.sqlite")
-            notes = rebuild.rebuild(store, built, job)
-            step("repair-rebuilt")
-            rebuild.install(store, built)
+            notes = rebuild_catalog(store, job)
             done += ["the catalog was made again from the rest of the store", *notes, *_mend_documents(store)]
         done += _mend_tree(store, job)
     left = _verify(store, job)
     return RepairReport(tuple(done), left)
+
+
+def catalog_is_lost(store: Store) -> bool:
+    """Whether there are points but no catalog at all."""
+    return not os.path.exists(store.catalog) and bool(store.point_ids())
+
+
+def rebuild_catalog(store: Store, job: Job) -> list[str]:
+    """Make the catalog again from the rest of the store; returns what could not be read. Under the write lock."""
+    built = store.place(b"work", b"catalog.sqlite")
+    notes = rebuild.rebuild(store, built, job)
+    step("repair-rebuilt")
+    rebuild.install(store, built)
+    return notes
 
 
 def _forget_journal(store: Store, error: DamageError) -> str:

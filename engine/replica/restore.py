@@ -87,8 +87,10 @@ def _check_target(store: Store, target: bytes, merge: bool) -> bytes:
 def select(catalog: Catalog, point: RestorePoint, paths: Sequence[bytes]) -> Iterator[Row]:
     """Yield the rows of a point in walk order: all, or those of the paths, what is in them and their parents.
 
-    Raises UsageError for a path that the point does not have.
+    Raises UsageError for a path that the point does not have, or when the point is gone.
     """
+    if not catalog.has_point(point.number, point.id):
+        raise UsageError(f"point {point.id} is gone", hint="`rollpoint list` shows those there are")
     if not paths or b"" in paths:
         yield from catalog.tree(point.number)
         return

@@ -6,12 +6,15 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
 
 from engine.errors import NoRoomError
+from engine.points import RestorePoint
 from tests.tui.fake_engine import NOW, FakeEngine
 from tui.app import RollpointApp
 from tui.rollback_job import Runner
+from tui.screens.points import PointsScreen
 from tui.theme import DARK, Look
 
 AppPilot = Pilot[int]
@@ -39,10 +42,15 @@ def make_app(engine: FakeEngine | None = None, *, look: Look = RGB, read_only: b
 
 
 async def settle(pilot: AppPilot) -> None:
-    """Wait until no worker runs and every message has been handled. Never sleeps for a fixed time."""
-    for _ in range(2):
-        await pilot.app.workers.wait_for_complete()
-        await pilot.pause()
+    """Wait until the engine has answered everything and every message has been handled; no fixed sleeps."""
+    app = pilot.app
+    assert isinstance(app, RollpointApp)
+    await pilot.pause()
+    await app.workers.wait_for_complete()
+    end = time.monotonic() + 10
+    while app.open_questions and time.monotonic() < end and app.is_running:
+        await pilot.pause(0.01)
+    await pilot.pause()
 
 
 async def until(pilot: AppPilot, ready: Callable[[], object], what: str = "") -> None:
@@ -64,6 +72,22 @@ def screen_text(pilot: AppPilot) -> str:
     """What the terminal shows now, line by line, all layers."""
     strips = pilot.app.screen._compositor.render_strips()
     return "\n".join("".join(segment.text for segment in strip) for strip in strips)
+
+
+def point_of(pilot: AppPilot) -> RestorePoint:
+    """The point under the cursor of the list."""
+    screen = pilot.app.screen
+    assert isinstance(screen, PointsScreen)
+    point = screen.point()
+    assert point is not None
+    return point
+
+
+def paste(pilot: AppPilot, text: str) -> None:
+    """Paste into what has the focus."""
+    focused = pilot.app.screen.focused
+    assert focused is not None
+    focused.post_message(events.Paste(text))
 
 
 FULL = NoRoomError("the store's file system is full", missing=12 << 20, hint="make 12 MiB of room")

@@ -27,9 +27,10 @@ from engine.results import (
 
 NOW = datetime(2024, 11, 20, 3, 12, 40, tzinfo=UTC)
 
-HOSTILE = (b"[red]alarm", b"a[/]b", b"[@click=app.quit]press", b"[@click=screen.dismiss(True)]x[/]", b"esc\x1b[2Jape",
-           b"bell\x07back\x08", b"new\nline", b"caf\xe9 latin", "bidi\u202eexe.txt".encode(), "zero\u200bwidth".encode(),
-           b"c1\xc2\x9b31m", b"back\\slash", "wide\u65e5\u672c\u8a9e".encode(), b"n" * 255, b"{curly} $money", b"tab\there")
+HOSTILE = (
+    b"[red]alarm", b"a[/]b", b"[@click=app.quit]press", b"[@click=screen.dismiss(True)]x[/]", b"esc\x1b[2Jape",
+    b"bell\x07back\x08", b"new\nline", b"caf\xe9 latin", "bidi\u202eexe.txt".encode(), "zero\u200bwidth".encode(),
+    b"c1\xc2\x9b31m", b"back\\slash", "wide\u65e5\u672c\u8a9e".encode(), b"n" * 255, b"{curly} $money", b"tab\there")
 
 COMMENTS = ("before the upgrade of openssl", "nightly", "nginx: new virtual host", "", "before cleaning up /srv",
             "nightly", "kernel 6.1.0-26", "", "mail server moved", "nightly")
@@ -76,7 +77,8 @@ def changes(count: int = 40) -> tuple[Change, ...]:
         status = kinds[i % len(kinds)]
         path = b"etc/service.d/%06d.conf" % i
         old = None if status is Status.CREATED else entry(path, 1000 + i)
-        new = None if status is Status.DELETED else entry(path, 2000 + i, Kind.LINK if status is Status.TYPE else Kind.FILE,
+        kind = Kind.LINK if status is Status.TYPE else Kind.FILE
+        new = None if status is Status.DELETED else entry(path, 2000 + i, kind,
                                                           0o600 if status is Status.ATTRS else 0o644)
         what = {Status.ATTRS: ("mode",), Status.CHANGED: ("content", "size"), Status.TYPE: ("type",)}.get(status, ())
         made.append(Change(path, status, old, new, what))
@@ -177,7 +179,9 @@ class FakeEngine:
     def rollback(self, plan: RollbackPlan, job: Job, *, safety_point: bool = True) -> RollbackResult:
         self._enter("rollback")
         self._work(job, "safety point", "copying", "deleting", "verifying")
-        safety = self.snapshot(SnapshotRequest("before going back", reason="safety"), Job()).point if safety_point else None
+        safety = None
+        if safety_point:
+            safety = self.snapshot(SnapshotRequest("before going back", reason="safety"), Job()).point
         return RollbackResult(plan.point, safety, len(plan.diff.changes), not self.differences, self.differences, 4.2)
 
     def resume(self, job: Job) -> RollbackResult:

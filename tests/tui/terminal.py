@@ -78,7 +78,8 @@ class Terminal:
         test = (lambda: ready in self.text) if isinstance(ready, str) else ready
         end = time.monotonic() + seconds
         while not test():
-            if time.monotonic() > end or self.process.poll() is not None and not select.select([self.master], [], [], 0)[0]:
+            over = self.process.poll() is not None and not select.select([self.master], [], [], 0)[0]
+            if over or time.monotonic() > end:
                 pytest.fail(f"waited for {ready!r}; status {self.process.poll()}; the screen shows:\n{self.text}")
             self.feed()
 

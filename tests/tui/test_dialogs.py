@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from engine.results import Damage, Fate
-from tests.tui.conftest import FULL, AppPilot, make_app, press, screen_text, settle, until
+from tests.tui.conftest import FULL, AppPilot, make_app, point_of, press, screen_text, settle, until
 from tests.tui.fake_engine import HOSTILE, FakeEngine
 from tui.screens.points import PointsScreen
 from tui.screens.quit import QuitScreen
@@ -40,7 +40,7 @@ async def test_take_with_comment_tags_and_pin() -> None:
         point = engine.list[0]
         assert (point.comment, point.tags, point.pinned) == ("before apt", ("apt", "weekly"), True)
         assert "Point 13 was taken." in screen_text(pilot)
-        assert pilot.app.screen.point().number == 13
+        assert point_of(pilot).number == 13
 
 
 async def test_take_left_takes_nothing() -> None:

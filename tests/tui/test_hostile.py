@@ -10,7 +10,7 @@ import pytest
 from engine.errors import RollpointError
 from engine.results import Damage, Finding
 from engine.text import message, printable
-from tests.tui.conftest import AppPilot, make_app, press, screen_text, settle, until
+from tests.tui.conftest import AppPilot, make_app, paste, press, screen_text, settle, until
 from tests.tui.fake_engine import HOSTILE, FakeEngine, hostile_changes
 from tui.screens.points import PointsScreen
 from tui.theme import ANSI_DARK, Look
@@ -125,18 +125,16 @@ async def test_errors(name: bytes) -> None:
 
 
 async def test_typed_and_pasted_names_stay_text(name: bytes) -> None:
-    from textual import events
-
     engine = FakeEngine()
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await press(pilot, "s")
         text = name.decode("utf-8", "backslashreplace")
-        pilot.app.screen.focused.post_message(events.Paste(text))
+        paste(pilot, text)
         await settle(pilot)
         literal(pilot, "Take a restore point")
         await press(pilot, "enter", "enter", "slash")
-        pilot.app.screen.focused.post_message(events.Paste(text))
+        paste(pilot, text)
         await settle(pilot)
         literal(pilot, "")
 

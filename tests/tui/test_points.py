@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from engine.errors import BusyError, DamageError
-from tests.tui.conftest import make_app, press, screen_text, settle, until
+from tests.tui.conftest import make_app, point_of, press, screen_text, settle, until
 from tests.tui.fake_engine import FakeEngine
 from tui.screens.message import MessageScreen
 from tui.screens.points import PointsScreen
@@ -43,13 +43,11 @@ async def test_cursor_skips_days_and_stays_in_range() -> None:
         rows = pilot.app.screen.query_one("#points", RowList)
         seen = []
         for _ in range(20):
-            point = pilot.app.screen.point()
-            assert point is not None
-            seen.append(point.number)
+            seen.append(point_of(pilot).number)
             await press(pilot, "j")
         assert seen[:12] == list(range(12, 0, -1)) and seen[-1] == 1
         await press(pilot, "G", "up", "g")
-        assert pilot.app.screen.point().number == 12
+        assert point_of(pilot).number == 12
         assert rows.scroll_offset.y == 0
 
 
@@ -118,7 +116,7 @@ async def test_a_point_that_disappears_under_the_cursor() -> None:
             assert "No restore point is called" in screen_text(pilot) and "What to do" in screen_text(pilot)
             await press(pilot, "escape")
         await press(pilot, "u")
-        assert pilot.app.screen.point().number == 9
+        assert point_of(pilot).number == 9
         engine.list.clear()
         await press(pilot, "u", "d")
         assert "There is no restore point yet." in screen_text(pilot)
@@ -132,11 +130,11 @@ async def test_cursor_stays_on_its_point_when_a_newer_one_appears() -> None:
         newest = engine.list[0]
         engine.list.insert(0, replace(newest, id="20241120T031200Z", number=13))
         await press(pilot, "u")
-        assert pilot.app.screen.point().number == 10
+        assert point_of(pilot).number == 10
 
 
-@pytest.mark.parametrize("error", [DamageError("the catalog cannot be read", hint="rollpoint repair"), OSError(5, "I/O"),
-                                   BusyError("the store is on a mount that is missing")])
+@pytest.mark.parametrize("error", [DamageError("the catalog cannot be read", hint="rollpoint repair"),
+                                   OSError(5, "I/O"), BusyError("the store is on a mount that is missing")])
 async def test_a_store_that_cannot_be_read(error: Exception) -> None:
     engine = FakeEngine()
     engine.fail["status"] = error
@@ -213,11 +211,11 @@ async def test_a_thousand_points_and_a_click() -> None:
     async with make_app(FakeEngine(1000)).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await press(pilot, "G")
-        assert pilot.app.screen.point().number == 1
+        assert point_of(pilot).number == 1
         await press(pilot, "g")
         await pilot.click("#points", offset=(20, 3))
         await settle(pilot)
-        assert pilot.app.screen.point().number == 998
+        assert point_of(pilot).number == 998
         await pilot.click("#keys", offset=(12, 0))
         await settle(pilot)
         assert "Changes since point 998" in screen_text(pilot)

@@ -67,8 +67,8 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str) -> De
 def test_lines_become_progress_warnings_and_a_result(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     name = os.fsdecode(HOSTILE[7])
     result = write_result(RollbackResult(FakeEngine().list[0], None, 3, True, (), 0.1))
-    said = [{"progress": {"phase": "copying", "done": 3, "total": 9, "unit": "entries", "current": name, "bytes_done": 5}},
-            {"warning": "vanished"}, {"unknown": 1}, {"result": result}]
+    at = {"phase": "copying", "done": 3, "total": 9, "unit": "entries", "current": name, "bytes_done": 5}
+    said = [{"progress": at}, {"warning": "vanished"}, {"unknown": 1}, {"result": result}]
     text = "\n".join(["no json", *map(json.dumps, said)])
     runner = started(monkeypatch, tmp_path, f"print({text!r})")
     state = watched(runner)
@@ -79,7 +79,8 @@ def test_lines_become_progress_warnings_and_a_result(monkeypatch: pytest.MonkeyP
 
 
 def test_a_process_that_dies_is_an_error_with_a_hint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    state = watched(started(monkeypatch, tmp_path, "import os; print('last words', flush=True); os.kill(os.getpid(), 9)"))
+    program = "import os; print('last words', flush=True); os.kill(os.getpid(), 9)"
+    state = watched(started(monkeypatch, tmp_path, program))
     assert isinstance(state.error, RollpointError) and "last words" in state.error.message and "R" in state.error.hint
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tui.conftest import make_app, press, screen_text, settle
+from tests.tui.conftest import make_app, point_of, press, screen_text, settle
 from tests.tui.fake_engine import FakeEngine
 
 SIZES = [(40, 10), (60, 15), (80, 24), (100, 30), (200, 60)]
@@ -37,7 +37,7 @@ async def test_resizing_while_everything_is_open() -> None:
                 await settle(pilot)
             assert "web01" in screen_text(pilot).splitlines()[0]
         await press(pilot, "escape")
-        assert pilot.app.screen.point().number == 1
+        assert point_of(pilot).number == 1
 
 
 async def test_dialogs_keep_their_keys_on_80x24_and_40x10() -> None:

@@ -33,7 +33,8 @@ def test_look_for_a_terminal(env: dict[str, str], theme: object) -> None:
 @pytest.mark.parametrize("theme", THEMES, ids=lambda t: t.name)
 async def test_every_theme_draws_every_kind_of_screen(theme: object) -> None:
     name = getattr(theme, "name", "")
-    async with make_app(FakeEngine(), look=Look(name, name.startswith("rollpoint-ansi"))).run_test(size=(80, 24)) as pilot:
+    app = make_app(FakeEngine(), look=Look(name, name.startswith("rollpoint-ansi")))
+    async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         for key in ("d", "r", "x", "s", "question_mark"):
             await press(pilot, key, "escape")

@@ -42,26 +42,30 @@ class EngineCalls:
         """
         screen = cast("Screen[object]", self)
         on_error = failed or self.rollpoint.report
+        open_questions, question = self.rollpoint.open_questions, object()
+        open_questions.add(question)
 
         def run() -> None:
             worker = get_current_worker()
             try:
-                message: Answer | Trouble = Answer(then, work())
+                message: Answer | Trouble = Answer(question, then, work())
             except BaseException as error:  # whatever it is, it must reach the screen, not end the app
-                message = Trouble(on_error, error)
-            if not worker.is_cancelled:
-                screen.post_message(message)
+                message = Trouble(question, on_error, error)
+            if worker.is_cancelled or not screen.post_message(message):
+                open_questions.discard(question)
 
         screen.run_worker(run, thread=True, exclusive=True, exit_on_error=False, group=group, name=group)
 
     def on_answer(self, message: Answer) -> None:
         """Hand an answer over."""
         message.stop()
+        self.rollpoint.open_questions.discard(message.question)
         message.then(message.value)
 
     def on_trouble(self, message: Trouble) -> None:
         """Hand an error over."""
         message.stop()
+        self.rollpoint.open_questions.discard(message.question)
         message.then(message.error)
 
     def header(self) -> HeaderBar:

@@ -13,7 +13,8 @@ from tui.text import Line, content, field, plural, point_title, safe, size
 
 def removal_rows(result: PruneResult) -> list[Line]:
     """Return what a removal came to: how many went, what it freed, which could not be removed and why."""
-    rows: list[Line] = [content((f"{plural(len(result.removed), 'point')} removed", "good"), f", {size(result.freed)} freed.")]
+    removed = f"{plural(len(result.removed), 'point')} removed"
+    rows: list[Line] = [content((removed, "good"), f", {size(result.freed)} freed.")]
     rows += [content((f"{safe(point)} could not be removed: ", "bad"), why) for point, why in result.failed]
     return rows
 

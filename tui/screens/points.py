@@ -29,9 +29,9 @@ DAYS_FROM = 32
 
 _LOOK = (Hint("d", "Changes", "screen.changes"), Hint("v", "Verify", "screen.verify", 2),
          Hint("/", "Filter", "screen.filter", 3), Hint("?", "Help", "app.help", 0), Hint("q", "Quit", "app.quit", 1))
-_WRITE = (Hint("s", "Take", "screen.take"), Hint("r", "Roll back", "screen.rollback"), Hint("p", "Pin", "screen.pin", 2),
-          Hint("e", "Comment", "screen.comment", 4), Hint("x", "Delete", "screen.delete", 3),
-          Hint("P", "Prune", "screen.prune", 4))
+_WRITE = (Hint("s", "Take", "screen.take"), Hint("r", "Roll back", "screen.rollback"),
+          Hint("p", "Pin", "screen.pin", 2), Hint("e", "Comment", "screen.comment", 4),
+          Hint("x", "Delete", "screen.delete", 3), Hint("P", "Prune", "screen.prune", 4))
 
 
 class PointsScreen(PointActions):

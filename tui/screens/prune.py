@@ -19,7 +19,6 @@ from tui.widgets.fields import Fields
 from tui.widgets.keybar import Hint
 from tui.widgets.rows import Row, RowList
 
-
 _WIDE = 90
 
 
@@ -74,7 +73,8 @@ class PruneScreen(TypedDialog[PruneResult]):
     def explain(self) -> list[Line]:
         """The totals."""
         if not self._doomed:
-            return [content(("The rules remove nothing now: ", "good"), f"all {plural(len(self._fates), 'point')} stay.")]
+            every = plural(len(self._fates), "point")
+            return [content(("The rules remove nothing now: ", "good"), f"all {every} stay.")]
         known = [p.own_bytes for p in self._doomed if p.own_bytes is not None]
         freed = f"frees {size(sum(known))}" if len(known) == len(self._doomed) else f"frees {size(sum(known))} or more"
         kept = len(self._fates) - len(self._doomed)

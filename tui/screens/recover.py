@@ -153,7 +153,8 @@ class RepairScreen(TypedDialog[RepairReport]):
 
     def describe(self, result: RepairReport) -> list[Line]:
         """What was done, and what is left."""
-        rows: list[Line] = [content((line, "good")) for line in result.done] or [content(("There was nothing to do.", "good"))]
+        done = result.done or ("There was nothing to do.",)
+        rows: list[Line] = [content((line, "good")) for line in done]
         for damage in result.left:
             where = f"point {safe(damage.point)}" if damage.point else "the store"
             rows.append(content((f"left: {where} ", "bad"), path(damage.path) if damage.path else "", " ", damage.text))

@@ -63,7 +63,8 @@ class VerifyScreen(JobDialog[VerifyReport]):
             depth = "" if self._data else " Structure only: data was not re-read."
             return [content(("No damage found.", "good"), f" {looked}.{depth}")]
         self.add_class("-bad")
-        rows: list[Line] = [content((f"DAMAGE: {plural(len(result.damage), 'finding')}", "bad"), f" in {looked}."), Content("")]
+        headline = f"DAMAGE: {plural(len(result.damage), 'finding')}"
+        rows: list[Line] = [content((headline, "bad"), f" in {looked}."), Content("")]
         for damage in result.damage[:_SHOWN]:
             where = f"point {safe(damage.point)}" if damage.point else "the store"
             rows.append(content((f"{where} ", "strong"), path(damage.path) if damage.path else "", "  ",
