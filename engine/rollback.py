@@ -235,12 +235,16 @@ def apply(store: Store, config: Config, point: RestorePoint, scope: Scope, entry
         _split_links(catalog, point, target.path, scope, job)
         parents = _missing_parents(catalog, point, target.path, scope)
         step("rollback-opened")
-        count = _run(_argv(config, scope, source, target, listed), job, "putting back", expected)
+        count, unwritten = _run(_argv(config, scope, source, target, listed), job, "putting back", expected)
+        if unwritten:
+            _, unwritten = _run(_argv(config, scope, source, target, listed), job, "putting back", None)
         for entry_of_parent in reversed(parents):
             apply_attributes(os.path.join(target.path, entry_of_parent.path), entry_of_parent)
         step("rollback-copied")
         differences: list[str] = []
         _run(_argv(config, scope, source, target, listed, ["--dry-run"]), job, "verifying", None, differences)
+        for problem in unwritten if differences else ():
+            job.warn(message(problem))
     os.sync()
     write_document(store.place(JOURNAL), entry | {"phase": "undone" if entry["undo"] else "done"})
     step("rollback-done")
@@ -258,7 +262,9 @@ def _opened(store: Store, config: Config, catalog: Catalog, point: RestorePoint,
         yield source, target, rsync.write_filters(os.path.join(os.fsencode(place), b"filters"), patterns)
 
 
-def _run(argv: list[str | bytes], job: Job, phase: str, expected: int | None, seen: list[str] | None = None) -> int:
+def _run(argv: list[str | bytes], job: Job, phase: str, expected: int | None, seen: list[str] | None = None
+         ) -> tuple[int, tuple[str, ...]]:
+    """Run rsync; returns how many entries it named and what it said it could not write."""
     count = 0
 
     def note(item: rsync.Item) -> None:
@@ -269,9 +275,10 @@ def _run(argv: list[str | bytes], job: Job, phase: str, expected: int | None, se
         job.progress(phase, count, expected, current=item.path)
 
     job.progress(phase, 0, expected)
-    for problem in rsync.run(argv, note, job).problems:
+    outcome = rsync.run(argv, note, job)
+    for problem in outcome.problems:
         job.warn(message(problem))
-    return count
+    return count, outcome.unwritten
 
 
 def _split_links(catalog: Catalog, point: RestorePoint, target: bytes, scope: Scope, job: Job) -> None:

@@ -183,9 +183,9 @@ class Catalog:
 
     # --- entries -------------------------------------------------------------------------------------------------
 
-    def insert(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Insert rows made by `values`."""
-        self.db.executemany(_INSERT, rows)
+    def insert(self, rows: Iterable[tuple[Any, ...]], *, replace: bool = False) -> None:
+        """Insert rows made by `values`; with `replace` a row may be there already."""
+        self.db.executemany(_INSERT.replace("INSERT", "INSERT OR REPLACE", 1) if replace else _INSERT, rows)
 
     def current(self, path: bytes) -> Row | None:
         """Return the row of `path` that the tree has now."""

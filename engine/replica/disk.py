@@ -61,20 +61,27 @@ def read_xattrs(full: bytes) -> tuple[tuple[bytes, bytes], ...]:
 def apply_attributes(full: bytes, entry: Entry) -> None:
     """Give the entry at `full` the owner, mode, xattrs, ACLs and times of `entry`. Raises OSError.
 
-    Order matters: chown drops set-id bits and file capabilities, chmod changes an ACL's mask.
+    Order matters: chown drops set-id bits and file capabilities, chmod changes an ACL's mask, and an ordinary user
+    needs the right to write for setting an extended attribute.
     """
     info = os.lstat(full)
-    if (info.st_uid, info.st_gid) != (entry.uid, entry.gid) and os.geteuid() == 0:
+    root = os.geteuid() == 0
+    if (info.st_uid, info.st_gid) != (entry.uid, entry.gid) and root:
         os.lchown(full, entry.uid, entry.gid)
     have = dict(read_xattrs(full))
     want = dict(entry.xattrs)
+    if have != want and not root and entry.kind is not Kind.LINK:
+        os.chmod(full, 0o700)
     for name in have.keys() - want.keys():
         os.removexattr(full, name, follow_symlinks=False)
+    for name, value in entry.xattrs:
+        if name not in _ACL and (have.get(name) != value or name == b"security.capability"):
+            os.setxattr(full, name, value, follow_symlinks=False)
     if entry.kind is not Kind.LINK:
         os.chmod(full, entry.mode)
-    for name, value in entry.xattrs:
-        if have.get(name) != value or name in _ACL or name == b"security.capability":
-            os.setxattr(full, name, value, follow_symlinks=False)
+    for name in _ACL:
+        if name in want:
+            os.setxattr(full, name, want[name], follow_symlinks=False)
     os.utime(full, ns=(entry.mtime, entry.mtime), follow_symlinks=False)
 
 

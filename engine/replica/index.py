@@ -70,7 +70,7 @@ class FirstIndex:
         self._rows.append(values(read_entry(full, path, info, csum), self.seq))
 
     def _flush(self) -> None:
-        self.catalog.insert(self._rows)
+        self.catalog.insert(self._rows, replace=True)  # a second pass names entries again
         self._rows.clear()
 
     def finish(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import Any
 
 from engine.errors import DamageError
@@ -10,6 +11,7 @@ from engine.events import Job, step
 from engine.replica import catalog as catalogs
 from engine.replica import journal
 from engine.replica.catalog import Catalog
+from engine.replica.disk import walk
 from engine.replica.layout import Store, fsync_dir, remove_tree, sync_filesystem
 from engine.replica.reconcile import reconcile
 
@@ -57,9 +59,25 @@ def _snapshot(store: Store, entry: dict[str, Any], job: Job) -> str:
     return f"undid the unfinished point {point_id}"
 
 
+def merge_backups(work: bytes) -> None:
+    """Add what only the second pass has moved away to the backups of the first, which hold the older versions."""
+    second, first = os.path.join(work, b"old-2"), os.path.join(work, b"old")
+    if not os.path.isdir(second):
+        return
+    for path, info in walk(second):
+        target = os.path.join(first, path)
+        if stat.S_ISDIR(info.st_mode):
+            if not os.path.lexists(target):
+                os.mkdir(target, 0o700)
+        elif not os.path.lexists(target) and os.path.isdir(os.path.dirname(target)):
+            os.link(os.path.join(second, path), target, follow_symlinks=False)
+    remove_tree(second)
+
+
 def _undo(store: Store, entry: dict[str, Any], job: Job) -> None:
     base, base_seq = str(entry["base"]), int(entry["base_seq"])
     work = store.place(b"work", os.fsencode(str(entry["id"])))
+    merge_backups(work)
     with Catalog.open(store, write=True) as catalog:
         if catalog.points()[-1][0] != base_seq:  # else nothing was entered yet, and a full disk would refuse to try
             with catalog.transaction():

@@ -128,12 +128,12 @@ def copy(store: Store, catalog: Catalog, rows: Sequence[Row], target: bytes, job
             build(contents, [r for r in ended if r.entry.link is None], target, job, settle=False)
             while process.stdout.read(1 << 16):
                 job.check()
-            problems = rsync.classify(argv, process.wait(), process.stderr_text()).problems
+            outcome = rsync.classify(argv, process.wait(), process.stderr_text())
     linked = {r.entry.link: os.path.join(target, r.entry.path) for r in current if r.entry.link is not None
               and os.path.lexists(os.path.join(target, r.entry.path))}
     build(contents, [r for r in ended if r.entry.link is not None], target, job, linked, settle=False)
     _close_directories(rows, target)
-    return problems
+    return outcome.problems + outcome.unwritten
 
 
 def _open_directories(rows: Sequence[Row], target: bytes) -> None:

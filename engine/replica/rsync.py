@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from engine.errors import NoRoomError, RollpointError, ToolError
+from engine.errors import NoRoomError, ToolError
 from engine.events import Job
 from engine.run import Arg, Process, call, scratch
 
@@ -23,9 +23,7 @@ FIDELITY = ("-aHAXS", "--numeric-ids", "--modify-window=-1")
 _FORMAT = "--out-format=%i//%C//%l//%n //%L"
 _ESCAPE = re.compile(rb"\\#([0-7]{3})")
 _NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded")
-_STORE_SIDE = re.compile(r"^rsync: (\[(receiver|generator)\]|.*(mkstemp|rename|recv_files|mkdir|symlink)\b)")
-# With -HA rsync 3.5 asks for the default ACL of a hard-linked file that has just replaced a directory.
-_DOUBTFUL = re.compile(r"get_acl: sys_acl_get_file\(.*ACL_TYPE_DEFAULT\): (Permission denied|Not a directory)")
+_TARGET_SIDE = re.compile(r"^rsync: (\[(receiver|generator)\]|.*(mkstemp|rename|recv_files|mkdir|symlink|get_acl)\b)")
 _NOISE = re.compile(r"^rsync (error|warning): |^\s*$|^IO error encountered -- skipping file deletion")
 
 
@@ -48,12 +46,13 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a pass ended: the exit status, one sentence for each entry that could not be read or written, and whether
-    rsync complained about something that it usually gets right in the end (see _DOUBTFUL)."""
+    """How a pass ended: the exit status, one sentence for each entry that could not be read, and the sentences about
+    what could not be written. A few of the latter come from replacing directories by hard-linked files and mean
+    nothing, or are gone in a second pass: who copies has to look what really differs in the end."""
 
     status: int
     problems: tuple[str, ...]
-    recheck: bool = False
+    unwritten: tuple[str, ...] = ()
 
 
 def checksum_name() -> str:
@@ -124,8 +123,8 @@ def run(argv: Sequence[Arg], on_item: Callable[[Item], None], job: Job,
         tee: Callable[[bytes], object] | None = None) -> Outcome:
     """Run rsync and hand each item to `on_item` (which may raise: rsync and its children are then ended).
 
-    Exit 24 (source files vanished) and 23 (some entries could not be read) come back as problems. Raises NoRoomError
-    when the target is full, RollpointError when the target could not be written, ToolError for everything else.
+    Exit 24 (source files vanished) and 23 (some entries could not be read or written) come back in the outcome.
+    Raises NoRoomError when the target is full, ToolError for everything else.
     """
     with Process(argv) as process:
         for line in lines(process, job, tee):
@@ -139,23 +138,18 @@ def run(argv: Sequence[Arg], on_item: Callable[[Item], None], job: Job,
 
 def classify(argv: Sequence[Arg], status: int, text: str) -> Outcome:
     """Decide what an exit status and stderr of rsync mean (rsync(1), EXIT VALUES); see `run`."""
-    doubtful = bool(_DOUBTFUL.search(text))
-    text = "\n".join(line for line in text.splitlines() if not _DOUBTFUL.search(line))
-    said = tuple(_readable(line) for line in text.splitlines() if not _NOISE.match(line))
+    spoken = [line for line in text.splitlines() if not _NOISE.match(line)]
+    said = tuple(map(_readable, spoken))
     if _NO_SPACE.search(text):
         raise NoRoomError(f"no room left: {said[0] if said else 'the file system is full'}")
     if status == 0:
         return Outcome(0, ())
     if status not in (23, 24):
         raise ToolError(argv, status, text)
-    if status == 23 and os.geteuid() == 0:
-        fatal = [line for line in text.splitlines() if _STORE_SIDE.match(line)]
-        if fatal:
-            raise RollpointError(f"rsync could not write: {_readable(fatal[0])}",
-                                 hint="the target file system must keep owners, modes, ACLs and extended attributes")
-    if doubtful and not said:
-        return Outcome(0, (), True)
-    return Outcome(status, said, doubtful)
+    if status == 24 or os.geteuid() != 0:  # an ordinary user cannot write everything: each case is worth a warning
+        return Outcome(status, said)
+    return Outcome(status, tuple(_readable(line) for line in spoken if not _TARGET_SIDE.match(line)),
+                   tuple(_readable(line) for line in spoken if _TARGET_SIDE.match(line)))
 
 
 def _readable(line: str) -> str:

@@ -125,32 +125,38 @@ class Snapshot:
         return os.path.join(self.work, b"old")
 
     def _copy(self, source: View, on_item: Callable[[rsync.Item], None], options: tuple[str | bytes, ...]) -> None:
+        """Make the tree like the source; rsync's output goes to items.zst and, item by item, to `on_item`."""
         filters = rsync.write_filters(os.path.join(self.work, b"filters"), source.filters)
         compare = ("--checksum",) if self.config.compare_checksums else ()
-        checksum = f"--checksum-choice={self.store.identity['checksum']}"
-        argv = rsync.copy_argv(source.inside, self.store.tree, (
-            "--delete", "--delete-excluded", checksum, *compare, *source.options, *options), filters)
-        self.job.progress("comparing")
+        common = (f"--checksum-choice={self.store.identity['checksum']}", *compare, *source.options, "--delete")
         items = os.path.join(self.work, b"point", b"items.zst")
+
+        def run(*more: str | bytes) -> rsync.Outcome:
+            argv = rsync.copy_argv(source.inside, self.store.tree, (*common, *more), filters)
+            return rsync.run(source.space.wrap(argv), on_item, self.job, log.stdin.write)
+
+        self.job.progress("comparing")
         with Process(["zstd", "-q", "-1", "-o", items], feed=True) as log:
-            outcome = rsync.run(source.space.wrap(argv), on_item, self.job, log.stdin.write)
+            outcome = run("--delete-excluded", *options)
+            if outcome.unwritten:
+                outcome = self._second_pass(run, bool(options))
             log.stdin.close()
             log.check()
-        if outcome.recheck:
-            self._recheck(source, filters, checksum)
         for problem in outcome.problems:
             self.job.warn(message(problem))
         self.doc["rsync"] = {"status": outcome.status, "problems": [message(p) for p in outcome.problems[:1000]]}
 
-    def _recheck(self, source: View, filters: bytes, checksum: str) -> None:
-        """Raise RollpointError unless the tree is like the source, although rsync complained about writing it."""
-        left: list[rsync.Item] = []
-        options = ("--dry-run", "--delete", checksum, *source.options)
-        rsync.run(source.space.wrap(rsync.copy_argv(source.inside, self.store.tree, options, filters)), left.append,
-                  self.job)
-        if left:
-            raise RollpointError(f"rsync could not bring {shown_path(left[0].path)} into the store",
-                                 hint="take the point again; if it stays so, please report it")
+    def _second_pass(self, run: Callable[..., rsync.Outcome], backup: bool) -> rsync.Outcome:
+        """Try again what could not be written. Raises RollpointError when it fails again."""
+        options: tuple[str | bytes, ...] = ()
+        if backup:
+            options = ("--backup", b"--backup-dir=" + os.path.join(self.work, b"old-2"))
+        outcome = run("--delete-excluded", *options)
+        recover.merge_backups(self.work)
+        if outcome.unwritten:
+            raise RollpointError(f"rsync could not write into the store: {message(outcome.unwritten[0])}",
+                                 hint="its file system must keep owners, modes, ACLs and extended attributes")
+        return outcome
 
     def _noting(self, touched: Touched) -> Callable[[rsync.Item], None]:
         copied = 0

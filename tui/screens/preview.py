@@ -13,7 +13,7 @@ from tui.widgets.changerows import ChangeRows
 from tui.widgets.rows import RowSource
 from tui.widgets.viewlist import TextRows
 
-_NAMED = 6
+_NAMED, _FEW = 6, 3
 
 
 def preview_rows(plan: RollbackPlan, summary: Summary, now: datetime) -> list[Line]:
@@ -30,14 +30,18 @@ def preview_rows(plan: RollbackPlan, summary: Summary, now: datetime) -> list[Li
         rows.append(field("Forward", f"newer points ({numbers}) stay: rolling forward is possible"))
     rows.append(_stays(plan))
     rows += finding_rows(plan, "warning")
-    changes = [*map(safe, plan.kernels), *map(safe, plan.packages), *map(safe, plan.boot)]
+    changes = _software(plan)
     if changes:
-        more = f" and {len(changes) - _NAMED} more" if len(changes) > _NAMED else ""
-        rows.append(field("Packages", ", ".join(changes[:_NAMED]) + more))
+        more = f" and {len(changes) - _FEW} more" if len(changes) > _FEW else ""
+        rows.append(field("Packages", ", ".join(changes[:_FEW]) + more))
     if plan.point.comment:
         rows.append(field("Comment", plan.point.comment))
     rows.append(field("Server", (f"time now {stamp(now)}", "dim")))
     return rows
+
+
+def _software(plan: RollbackPlan) -> list[str]:
+    return [*map(safe, plan.kernels), *map(safe, plan.packages), *map(safe, plan.boot)]
 
 
 def _stays(plan: RollbackPlan) -> Line:
@@ -69,7 +73,7 @@ def finding_rows(plan: RollbackPlan, level: str) -> list[Line]:
 
 
 def preview_views(plan: RollbackPlan, summary: Summary) -> list[tuple[str, RowSource]]:
-    """Return the lists of a plan: all changes, deletions on their own, what stays, findings, commands."""
+    """Return the lists of a plan: all changes, deletions on their own, what stays, findings, commands, packages."""
     changes = plan.diff.changes
     deleted = summary.views[4]
     stays: list[Segment] = [(f"database  {safe(name)}", "strong") for name in plan.databases]
@@ -78,5 +82,8 @@ def preview_views(plan: RollbackPlan, summary: Summary) -> list[tuple[str, RowSo
     findings: list[Segment] = [(f"{f.level}: {f.text}" + (f"  ({f.hint})" if f.hint else ""), looks.get(f.level, ""))
                                for f in plan.findings]
     commands: list[Segment] = [(line, "") for line in plan.commands]
-    return [("Changes", ChangeRows(changes, summary.views[0])), ("Deleted", ChangeRows(changes, deleted)),
-            ("Stays", TextRows(stays)), ("Findings", TextRows(findings)), ("Commands", TextRows(commands))]
+    software: list[Segment] = [(line, "") for line in _software(plan)]
+    views: list[tuple[str, RowSource]] = [
+        ("Changes", ChangeRows(changes, summary.views[0])), ("Deleted", ChangeRows(changes, deleted)),
+        ("Stays", TextRows(stays)), ("Findings", TextRows(findings)), ("Commands", TextRows(commands))]
+    return [*views, ("Packages", TextRows(software))] if software else views

@@ -37,7 +37,7 @@ class RollbackScreen(BaseScreen[bool]):
         Binding("enter", "leave_done", "Close", show=False), Binding("y", "begin('y')", show=False),
         *(Binding(str(n + 1), f"view({n})", show=False) for n in range(6)),
         Binding("right,l", "step(1)", show=False), Binding("left,h", "step(-1)", show=False)]
-    KEYS = (("1 to 5, left right", "all changes, deletions on their own, what stays, findings, commands"),
+    KEYS = (("1 to 6, left right", "all changes, deletions on their own, what stays, findings, commands, packages"),
             ("enter or tab", "go to the line to type yes into"), ("yes, enter", "roll back"),
             ("esc", "leave; nothing is changed before yes"))
     NOTES = ("The letters say what rolling back does to a path: + comes back, - is deleted, M gets its old content,",
@@ -92,7 +92,7 @@ class RollbackScreen(BaseScreen[bool]):
                      {RUN: "Leave it running", DONE: "Close"}.get(stage, "Leave"), "screen.leave")
         hints = {
             PLAN: [leave],
-            PREVIEW: [leave, *([] if blocked else [Hint("yes enter", "Roll back")]), Hint("1-5", "Views", weight=2),
+            PREVIEW: [leave, *([] if blocked else [Hint("yes enter", "Roll back")]), Hint("1-6", "Views", weight=2),
                       Hint("?", "Help", "app.help")],
             RUN: [leave] if self._runner.leaving_is_safe else [],
             DONE: [leave]}[stage]
