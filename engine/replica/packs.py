@@ -21,6 +21,7 @@ from engine.run import Process
 
 LIMIT = 32 << 20
 LEVEL = "-3"
+THREADS = f"-T{min(4, os.cpu_count() or 1)}"
 _BLOCK = 512
 _CHUNK = 1 << 20
 _RUNNING = 2
@@ -120,7 +121,7 @@ class PackWriter:
         name = pack_name(self._number)
         self.names.append(name)
         self._running.append(self._stack.enter_context(
-            Process(["zstd", "-q", LEVEL, "-f", "-o", os.path.join(self.directory, name)], feed=True)))
+            Process(["zstd", "-q", LEVEL, THREADS, "-f", "-o", os.path.join(self.directory, name)], feed=True)))
 
     def _end(self) -> None:
         if self._running and not self._running[-1].stdin.closed:
