@@ -7,6 +7,7 @@ safety point that was taken first.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import stat
 import time
@@ -66,6 +67,7 @@ class Scope:
 
 def plan(store: Store, config: Config, catalog: Catalog, point: RestorePoint, scope: Scope, job: Job) -> RollbackPlan:
     """Return what going back to `point` would change; nothing is touched."""
+    config = sparing(config, point)
     root = os.path.realpath(os.fsencode(config.root))
     now = query.diff_live(store, config, catalog, point, scope.paths, job)
     hidden = unreadable(now, root)
@@ -82,6 +84,14 @@ def plan(store: Store, config: Config, catalog: Catalog, point: RestorePoint, sc
         tuple(shown_path(os.fsencode(d).strip(b"/")) for d in config.databases), tuple(findings),
         _commands(store, config, point, scope), _packages(store, catalog, point, diff, root), tuple(kernels),
         keep=tuple(hidden))
+
+
+def sparing(config: Config, point: RestorePoint) -> Config:
+    """Return the configuration with what was left out of the point added to what is excluded now: a rollback must not
+    delete what the point never held."""
+    excludes = dict.fromkeys((*config.excludes, *point.doc.get("excludes", ())))
+    databases = dict.fromkeys((*config.databases, *point.doc.get("databases", ())))
+    return dataclasses.replace(config, excludes=tuple(excludes), databases=tuple(databases))
 
 
 def unreadable(diff: Diff, root: bytes) -> list[bytes]:
@@ -116,10 +126,6 @@ def _findings(store: Store, config: Config, catalog: Catalog, point: RestorePoin
             yield Finding("blocker", f"{shown_path(path)} is neither in the point nor on the system",
                           "check the path")
     yield from _room(diff, root)
-    recorded = set(point.doc.get("databases", ())) - {shown_path(os.fsencode(d).strip(b"/")) for d in config.databases}
-    for name in sorted(recorded):
-        yield Finding("warning", f"the database {name} was left out of the point but is not excluded now",
-                      "add it to `databases`, or it will be deleted by this rollback")
 
 
 def _room(diff: Diff, root: bytes) -> Iterator[Finding]:
@@ -229,6 +235,7 @@ def apply(store: Store, config: Config, point: RestorePoint, scope: Scope, entry
     Raises RollpointError; the journal then stays and the rollback can be resumed or undone.
     """
     started = time.monotonic()
+    config = sparing(config, point)
     step("rollback-begun")
     with Catalog.open(store) as catalog, _opened(
             store, config, catalog, point, entry, job) as (source, target, listed):
@@ -255,7 +262,7 @@ def apply(store: Store, config: Config, point: RestorePoint, scope: Scope, entry
 def _opened(store: Store, config: Config, catalog: Catalog, point: RestorePoint, entry: dict[str, Any], job: Job
             ) -> Iterator[tuple[bytes, View, bytes]]:
     job.progress("opening the point")
-    with private_space() as space, open_point(store, catalog, point, space, job) as source, \
+    with private_space() as space, open_point(store, catalog, point, space, config.staging, job) as source, \
             view(config, store, target_in=space) as target, scratch() as place:
         keep = [rsync.escape_pattern(bytes.fromhex(p)) for p in entry["keep"]]
         patterns = [*keep, *target.filters]

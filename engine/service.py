@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import IO
 
-from engine import audit, points, retention, rollback
-from engine.config import Config
-from engine.entries import Diff, Entry, Kind, Version
-from engine.errors import BusyError, DamageError, NoRoomError, RefusedError, RollpointError, UsageError
+from engine import points, retention, rollback
+from engine.errors import NoRoomError, RefusedError, RollpointError, UsageError
 from engine.events import Job
 from engine.points import RestorePoint
+from engine.reading import Reader
 from engine.replica import delete, layout, mounted, query, recover, repair, room, rsync, verify
 from engine.replica import restore as restoring
-from engine.replica.catalog import Catalog
-from engine.replica.content import Contents
 from engine.replica.layout import Store
 from engine.replica.snapshot import Snapshot
 from engine.results import (
@@ -32,129 +27,18 @@ from engine.results import (
     RollbackResult,
     SnapshotRequest,
     SnapshotResult,
-    StoreStatus,
     VerifyReport,
 )
-from engine.text import human_size, printable, shown_path
+from engine.session import clean_errors, is_full
+from engine.text import human_size, printable
 
 
-class Engine:
+class Engine(Reader):
     """One store and the tree it is about. Opening it touches nothing; every method raises RollpointError.
 
     Reading may go on in any number of processes at once, also while a point is being taken. Writing takes the store's
     lock (BusyError when somebody else has it) and first finishes or undoes what a crash has left.
     """
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-
-    # --- reading ---------------------------------------------------------------------------------------------------
-
-    @property
-    def _store(self) -> Store:
-        return layout.open_store(os.fsencode(self.config.store))
-
-    def status(self) -> StoreStatus:
-        """Return the health and size of the store; there need not be one yet."""
-        path, root = os.fsencode(self.config.store), printable(os.fsencode(self.config.root))
-        if not os.path.lexists(os.path.join(path, b"store.yaml")):
-            return StoreStatus(printable(path), root, False, False, 0, 0, 0, None, 0, "", "", "")
-        store = self._store
-        listed = query.points(store)
-        total, tree = room.sizes(store, listed)
-        free = os.statvfs(store.path)
-        ratio = self.config.retention.max_store_ratio
-        unfinished = ""
-        if os.path.exists(store.journal) and not store.holder():
-            unfinished = "an operation was interrupted; the next command that writes finishes or undoes it"
-        return StoreStatus(
-            printable(store.path), root, True, not os.access(store.path, os.W_OK), total, tree,
-            free.f_bavail * free.f_frsize, int(ratio * tree) if ratio and tree else None, len(listed),
-            store.holder(), unfinished, rollback.interrupted(store))
-
-    def interrupted(self) -> str:
-        """Return a sentence about a rollback that was not finished, or "": cheap enough for every command."""
-        place = os.path.join(os.path.realpath(os.fsencode(self.config.store)), rollback.JOURNAL)
-        return rollback.interrupted(self._store) if os.path.exists(place) else ""
-
-    def points(self) -> list[RestorePoint]:
-        """Return all points, newest first, damaged ones included."""
-        return query.points(self._settled())
-
-    def resolve(self, spec: str) -> RestorePoint:
-        """Return the point that an id, a unique prefix, a number or ``latest`` names."""
-        return points.resolve(self.points(), spec)
-
-    def _settled(self) -> Store:
-        """Open the store, and first finish or undo what a crash has left, if we may: nobody else will have to."""
-        store = self._store
-        unsettled = os.path.exists(store.journal) or repair.catalog_is_lost(store)
-        if unsettled and not store.holder() and os.access(store.path, os.W_OK):
-            with suppress(BusyError), _clean_errors(), self._writing(store, "recovery", Job()):
-                pass
-        return store
-
-    @contextmanager
-    def _catalog(self) -> Iterator[tuple[Store, Catalog]]:
-        store = self._settled()
-        with _clean_errors(), Catalog.open(store) as catalog:
-            yield store, catalog
-
-    def listdir(self, point: RestorePoint, path: bytes = b"") -> list[Entry]:
-        """Return what is in a directory of a point, by name; of anything else the entry itself."""
-        with self._catalog() as (_, catalog):
-            return query.listdir(catalog, point, path)
-
-    def entry(self, point: RestorePoint, path: bytes) -> Entry:
-        """Return the entry of a path in a point."""
-        with self._catalog() as (_, catalog):
-            return query.need(catalog, point, path).entry
-
-    def find(self, pattern: str, *, deleted: bool = True) -> Iterator[Version]:
-        """Yield the versions of the paths that fit a pattern (see query.find)."""
-        with self._catalog() as (store, catalog):
-            yield from query.find(catalog, query.Timeline(query.points(store)), pattern, deleted=deleted)
-
-    def history(self, path: bytes) -> list[Version]:
-        """Return the versions of a path over all points, the newest first."""
-        with self._catalog() as (store, catalog):
-            return query.history(catalog, query.Timeline(query.points(store)), path)
-
-    def diff(self, older: RestorePoint, newer: RestorePoint | None, paths: Sequence[bytes] = (),
-             job: Job | None = None) -> Diff:
-        """Return what changed from one point to another, or to the live tree (None)."""
-        with self._catalog() as (store, catalog):
-            if newer is not None:
-                return query.diff_points(catalog, older, newer, paths)
-            layout.check_source(store, os.fsencode(self.config.root))
-            return query.diff_live(store, self.config, catalog, older, paths, job or Job())
-
-    def file_diff(self, older: RestorePoint, newer: RestorePoint | None, path: bytes) -> list[str]:
-        """Return the unified difference of one file as lines (surrogate-escaped text)."""
-        with self._catalog() as (store, catalog):
-            old = query.read_whole(store, catalog, older, path)
-            new = self._live(path) if newer is None else query.read_whole(store, catalog, newer, path)
-        if old is None and new is None:
-            raise UsageError(f"{shown_path(path)} is on neither side", hint="check the path")
-        return query.unified(old or b"", new or b"", path, older.id, newer.id if newer else "live")
-
-    def _live(self, path: bytes) -> bytes | None:
-        try:
-            with open(os.path.join(os.fsencode(self.config.root), path), "rb") as file:
-                return file.read()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-
-    @contextmanager
-    def read(self, point: RestorePoint, path: bytes) -> Iterator[IO[bytes]]:
-        """Open a regular file of a point for reading."""
-        with self._catalog() as (store, catalog):
-            row = query.need(catalog, point, path)
-            if row.entry.kind is not Kind.FILE:
-                raise UsageError(f"{shown_path(path)} is no regular file in point {point.id}",
-                                 hint="`rollpoint ls` shows what it is")
-            with Contents(store, catalog).open(row) as file:
-                yield file
 
     # --- taking and copying ------------------------------------------------------------------------------------------
 
@@ -163,7 +47,7 @@ class Engine:
         self._may_write()
         root, path = os.fsencode(self.config.root), os.fsencode(self.config.store)
         layout.check_places(path, root)
-        with _clean_errors():
+        with clean_errors():
             if not os.path.lexists(os.path.join(path, b"store.yaml")):
                 self._create(path, root, job)
             store = self._store
@@ -177,7 +61,7 @@ class Engine:
         try:
             layout.create_store(path, os.path.realpath(root), rsync.checksum_name())
         except OSError as error:
-            if not _is_full(error):
+            if not is_full(error):
                 raise
             store = Store(os.path.realpath(path), {})
             raise self._no_room(store, error, room.missing(store, self.config, job)) from error
@@ -191,7 +75,7 @@ class Engine:
             taken = Snapshot(store, self.config, request, job)
             doc = taken.take()
         except (NoRoomError, OSError, sqlite3.Error) as error:
-            if not _is_full(error):
+            if not is_full(error):
                 raise
             more = self._make_room(store, error, job)
             pruned += more.removed
@@ -229,7 +113,7 @@ class Engine:
                 ) -> RestoreResult:
         """Copy a point, or paths of it under their full names, into a directory (see restore.restore)."""
         store = self._settled()
-        with _clean_errors():
+        with clean_errors():
             return restoring.restore(store, point, dest, paths, job, merge=merge)
 
     # --- going back --------------------------------------------------------------------------------------------------
@@ -245,7 +129,7 @@ class Engine:
         self._may_write()
         scope = rollback.Scope.parse(plan.scope)
         store = self._store
-        with _clean_errors(), self._writing(store, "rollback", job):
+        with clean_errors(), self._writing(store, "rollback", job):
             if rollback.interrupted(store):
                 raise RefusedError(rollback.interrupted(store), hint="use --resume or --undo")
             layout.check_source(store, os.path.realpath(os.fsencode(self.config.root)))
@@ -267,7 +151,7 @@ class Engine:
     def resume(self, job: Job) -> RollbackResult:
         """Finish an interrupted rollback."""
         store = self._store
-        with _clean_errors(), self._writing(store, "rollback --resume", job):
+        with clean_errors(), self._writing(store, "rollback --resume", job):
             entry = rollback.read_journal(store)
             if entry is None or entry["phase"] != "applying":
                 raise UsageError("no rollback was interrupted", hint="there is nothing to resume")
@@ -279,7 +163,7 @@ class Engine:
     def undo(self, job: Job) -> RollbackResult:
         """Undo the last rollback, interrupted or finished: go back to the safety point that was taken before it."""
         store = self._store
-        with _clean_errors(), self._writing(store, "rollback --undo", job):
+        with clean_errors(), self._writing(store, "rollback --undo", job):
             entry = rollback.read_journal(store)
             if entry is None or entry["phase"] == "undone":
                 raise UsageError("there is no rollback to undo", hint="`rollpoint list` shows where you can go")
@@ -315,14 +199,14 @@ class Engine:
         """Delete the points that the rules do not keep, oldest first."""
         self._may_write()
         store = self._store
-        with _clean_errors(), self._writing(store, "prune", job):
+        with clean_errors(), self._writing(store, "prune", job):
             return self._remove(store, retention.deletions(self._fates(store)), job)
 
     def delete(self, points: Sequence[RestorePoint], job: Job) -> PruneResult:
         """Delete these points, whatever the rules say; only what an interrupted rollback needs is refused."""
         self._may_write()
         store = self._store
-        with _clean_errors(), self._writing(store, "delete", job):
+        with clean_errors(), self._writing(store, "delete", job):
             needed = rollback.protected(store)
             for point in points:
                 if point.id in needed:
@@ -357,7 +241,7 @@ class Engine:
         try:
             return delete.delete(store, point, job)
         except (NoRoomError, OSError, sqlite3.Error) as error:
-            if not _is_full(error) or not layout.release_reserve(store):
+            if not is_full(error) or not layout.release_reserve(store):
                 raise
             recover.recover(store, Job())
             if os.path.isdir(store.point(point.id)):
@@ -369,7 +253,7 @@ class Engine:
         """Change a point's comment or pin."""
         self._may_write()
         store = self._store
-        with _clean_errors(), self._writing(store, "comment", Job()):
+        with clean_errors(), self._writing(store, "comment", Job()):
             change = {k: v for k, v in (("comment", comment), ("pinned", pinned)) if v is not None}
             repair.annotate(store, point, change)
         self._audit(store, "annotate", point.id, "done")
@@ -378,7 +262,7 @@ class Engine:
     def verify(self, points: Sequence[RestorePoint], job: Job, *, data: bool = False) -> VerifyReport:
         """Check the store and these points; with `data` every content is read and compared with its checksum."""
         store = self._settled()
-        with _clean_errors():
+        with clean_errors():
             with store.reading():
                 report = verify.Verifier(store, points, job).run(data=data)
             with suppress(OSError):
@@ -390,7 +274,7 @@ class Engine:
         """Finish or undo what a crash left, rebuild the catalog when it is damaged, put right what can be."""
         self._may_write()
         store = self._store
-        with _clean_errors(), store.write_lock("repair"):
+        with clean_errors(), store.write_lock("repair"):
             report = repair.repair(store, job)
         self._audit(store, "repair", "", "damage" if report.left else "done", "; ".join(report.done))
         return report
@@ -398,56 +282,11 @@ class Engine:
     def mount(self, point: RestorePoint, where: str, job: Job) -> None:
         """Mount a point read-only on a directory, until `umount`."""
         store = self._store
-        with _clean_errors(), self._writing(store, "mount", job):
-            mounted.mount(store, point, os.path.abspath(os.fsencode(where)), job)
+        with clean_errors(), self._writing(store, "mount", job):
+            mounted.mount(store, point, os.path.abspath(os.fsencode(where)), self.config.staging, job)
 
     def umount(self, where: str) -> None:
         """End a `mount`."""
         store = self._store
-        with _clean_errors(), store.write_lock("umount"):
+        with clean_errors(), store.write_lock("umount"):
             mounted.umount(store, os.path.abspath(os.fsencode(where)))
-
-    # --- shared ------------------------------------------------------------------------------------------------------
-
-    def _may_write(self) -> None:
-        if self.config.read_only:
-            raise RefusedError("the configuration says read_only", hint="take `read_only` out of the configuration")
-
-    @contextmanager
-    def _writing(self, store: Store, verb: str, job: Job) -> Iterator[None]:
-        with store.write_lock(verb):
-            done = recover.recover(store, Job())
-            if done:
-                job.warn(f"{done} (an earlier Rollpoint was interrupted)")
-            if repair.catalog_is_lost(store):
-                repair.rebuild_catalog(store, job)
-                job.warn("the catalog was missing and has been made again from the rest of the store")
-            yield
-
-    @staticmethod
-    def _audit(store: Store, verb: str, subject: str, result: str, detail: str = "") -> None:
-        audit.record(os.fsdecode(store.path), verb, subject, result, detail)
-
-
-def _is_full(error: Exception) -> bool:
-    """Whether an error says that a file system has no room."""
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return isinstance(error, NoRoomError) or (isinstance(error, sqlite3.Error) and "full" in str(error))
-
-
-@contextmanager
-def _clean_errors() -> Iterator[None]:
-    """Turn what the system and SQLite raise into one-line errors."""
-    try:
-        yield
-    except OSError as error:
-        if _is_full(error):
-            raise NoRoomError(f"no room left: {layout.describe_os_error(error).message}",
-                              hint="the store is as it was; free room on its file system") from error
-        raise layout.describe_os_error(error) from error
-    except sqlite3.Error as error:
-        if _is_full(error):
-            raise NoRoomError(f"no room left for the catalog: {error}",
-                              hint="the store is as it was; free room on its file system") from error
-        raise DamageError(f"the catalog cannot be used: {error}", hint="run `rollpoint repair`") from error

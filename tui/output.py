@@ -192,7 +192,7 @@ class Output:
                 try:
                     stream.flush()
                 except OSError as error:
-                    self._lost(error)
+                    self._lost(error, stream)
 
     def _message(self, line: str) -> None:
         if sys.stdout is not None and sys.stdout is not sys.stderr:
@@ -206,12 +206,12 @@ class Output:
         try:
             stream.write(chunk)
         except OSError as error:
-            self._lost(error)
+            self._lost(error, stream)
 
-    def _lost(self, error: OSError) -> None:
+    def _lost(self, error: OSError, stream: IO[str]) -> None:
         """Go on without the reader where work is under way, else let the caller end quietly."""
         if self.must_finish and error.errno in _GONE:
-            silence_streams()
+            _point_at_nothing(stream)
             return
         raise error
 
@@ -219,13 +219,17 @@ class Output:
 def silence_streams() -> None:
     """Point stdout and stderr, where their reader is gone, at nothing, so that no later write or flush
     can fail."""
-    null = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
                 stream.flush()
         except (OSError, ValueError):
-            os.dup2(null, stream.fileno())
+            _point_at_nothing(stream)
+
+
+def _point_at_nothing(stream: IO[str]) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
     os.close(null)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from typing import Any
 
 from engine.errors import BusyError, RefusedError, ToolError, UsageError
@@ -31,8 +32,14 @@ def _listed(store: Store) -> dict[str, dict[str, Any]]:
         if entry and bytes.fromhex(entry["where"]) in present:
             found[os.fsdecode(name)] = entry
         elif os.access(home, os.W_OK):
-            remove_tree(os.path.join(home, name))
+            _remove(store, name, entry)
     return found
+
+
+def _remove(store: Store, name: bytes, entry: dict[str, Any]) -> None:
+    if entry.get("stage"):
+        remove_tree(bytes.fromhex(entry["stage"]))
+    remove_tree(store.place(b"work", b"mounts", name))
 
 
 def refuse(store: Store) -> None:
@@ -43,8 +50,8 @@ def refuse(store: Store) -> None:
                         hint=f"`rollpoint umount {where}` first")
 
 
-def mount(store: Store, point: RestorePoint, where: bytes, job: Job) -> None:
-    """Mount a point read-only. The caller holds the write lock.
+def mount(store: Store, point: RestorePoint, where: bytes, staging: str | None, job: Job) -> None:
+    """Mount a point read-only, unpacking below `staging` (None: in the store). The caller holds the write lock.
 
     Raises RefusedError without root, UsageError when `where` is no empty directory.
     """
@@ -54,15 +61,16 @@ def mount(store: Store, point: RestorePoint, where: bytes, job: Job) -> None:
     if not os.path.isdir(where) or os.listdir(where):
         raise UsageError(f"{printable(where)} is no empty directory", hint="make one to mount on")
     home = store.place(b"work", b"mounts", os.urandom(8).hex().encode())
+    stage_in = os.fsencode(tempfile.mkdtemp(prefix="mount-", dir=staging)) if staging else home
     os.makedirs(home)
+    entry = {"point": point.id, "where": where.hex(), "user": user_name(), "stage": stage_in.hex() if staging else ""}
     try:
         with Catalog.open(store) as catalog:
-            argv = _prepare(store, catalog, point, home, where, job)
-        entry = {"point": point.id, "where": where.hex(), "user": user_name()}
+            argv = _prepare(store, catalog, point, stage_in, where, job)
         write_file(os.path.join(home, b"mount.json"), json.dumps(entry).encode())
         capture(argv)
     except BaseException:
-        remove_tree(home)
+        _remove(store, os.path.basename(home), entry)
         raise
 
 
@@ -87,6 +95,6 @@ def umount(store: Store, where: bytes) -> None:
             except ToolError as error:
                 raise BusyError(f"{printable(where)} cannot be unmounted: {error.stderr.strip()}",
                                 hint="leave the directory and close what is open in it") from None
-            remove_tree(store.place(b"work", b"mounts", os.fsencode(name)))
+            _remove(store, os.fsencode(name), entry)
             return
     raise UsageError(f"no point is mounted at {printable(where)}", hint="mount(8) shows what is mounted")

@@ -23,15 +23,19 @@ from engine.replica.layout import Store, remove_tree
 
 
 @contextmanager
-def open_point(store: Store, catalog: Catalog, point: RestorePoint, space: Space, job: Job) -> Iterator[bytes]:
+def open_point(store: Store, catalog: Catalog, point: RestorePoint, space: Space, staging: str | None, job: Job
+               ) -> Iterator[bytes]:
     """Yield a directory with exactly the tree of the point, as it is called in `space`; it must not be written to.
+
+    What differs from the newest point is unpacked below `staging` (None: in the store), for stores on file systems
+    that hold no whiteouts.
 
     The caller holds the write lock, so that no snapshot changes the tree below it.
     """
     if point.newest:
         yield store.tree
         return
-    work = os.fsencode(tempfile.mkdtemp(prefix="open-", dir=os.fsdecode(store.work)))
+    work = os.fsencode(tempfile.mkdtemp(prefix="open-", dir=staging or os.fsdecode(store.work)))
     try:
         if isinstance(space, Namespace) and overlay_works(catalog, point):
             stage(store, catalog, point, os.path.join(work, b"stage"), job)

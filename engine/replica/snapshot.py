@@ -28,7 +28,7 @@ from engine.replica.layout import Store, flushing, fsync_dir, machine_id, sync_f
 from engine.replica.source import View, view
 from engine.results import SnapshotRequest
 from engine.run import Process
-from engine.text import message, printable, shown_path
+from engine.text import message, printable
 
 Base = tuple[int, str, dict[str, Any]]
 
@@ -232,8 +232,8 @@ class Snapshot:
             "reason": self.request.reason, "taken_by": user_name(), "host": socket.gethostname(),
             "machine_id": machine_id(root), "root": printable(root), "os": _os_name(root),
             "kernel": os.uname().release if root == b"/" else "", "rollpoint": __version__,
-            "sources": list(source.sources), "excludes": [printable(p) for p in map(os.fsencode, self.config.excludes)],
-            "databases": [shown_path(os.fsencode(d).strip(b"/")) for d in self.config.databases],
+            "sources": list(source.sources), "excludes": list(self.config.excludes),
+            "databases": list(self.config.databases),
         }
 
 

@@ -5,6 +5,7 @@ FAKE_DONE names a file that gets what was done to the engine; FAKE_WORK=SECONDS 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -20,7 +21,8 @@ def work(job: Job) -> None:
     """Work for a while, at many reports a second, until told to stop; then take a moment to clean up."""
     end = time.monotonic() + float(os.environ.get("FAKE_WORK", "0"))
     if end > time.monotonic() and sys.stderr is not None:
-        sys.stderr.write("working\n")
+        with contextlib.suppress(BrokenPipeError):    # the reader may be gone, as in the tests of that
+            sys.stderr.write("working\n")
     while time.monotonic() < end:
         if job.cancelled:
             time.sleep(0.6)

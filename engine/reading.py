@@ -1,0 +1,110 @@
+"""The verbs that only look: any number of them at once, also while a point is being taken."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO
+
+from engine import points, rollback
+from engine.entries import Diff, Entry, Kind, Version
+from engine.errors import UsageError
+from engine.events import Job
+from engine.points import RestorePoint
+from engine.replica import layout, query, room
+from engine.replica.content import Contents
+from engine.results import StoreStatus
+from engine.session import Session
+from engine.text import printable, shown_path
+
+
+class Reader(Session):
+    """Everything that can be asked. Every method raises RollpointError."""
+
+    def status(self) -> StoreStatus:
+        """Return the health and size of the store; there need not be one yet."""
+        path, root = os.fsencode(self.config.store), printable(os.fsencode(self.config.root))
+        if not os.path.lexists(os.path.join(path, b"store.yaml")):
+            return StoreStatus(printable(path), root, False, False, 0, 0, 0, None, 0, "", "", "")
+        store = self._store
+        listed = query.points(store)
+        total, tree = room.sizes(store, listed)
+        free = os.statvfs(store.path)
+        ratio = self.config.retention.max_store_ratio
+        unfinished = ""
+        if os.path.exists(store.journal) and not store.holder():
+            unfinished = "an operation was interrupted; the next command that writes finishes or undoes it"
+        return StoreStatus(
+            printable(store.path), root, True, not os.access(store.path, os.W_OK), total, tree,
+            free.f_bavail * free.f_frsize, int(ratio * tree) if ratio and tree else None, len(listed),
+            store.holder(), unfinished, rollback.interrupted(store))
+
+    def interrupted(self) -> str:
+        """Return a sentence about a rollback that was not finished, or "": cheap enough for every command."""
+        place = os.path.join(os.path.realpath(os.fsencode(self.config.store)), rollback.JOURNAL)
+        return rollback.interrupted(self._store) if os.path.exists(place) else ""
+
+    def points(self) -> list[RestorePoint]:
+        """Return all points, newest first, damaged ones included."""
+        return query.points(self._settled())
+
+    def resolve(self, spec: str) -> RestorePoint:
+        """Return the point that an id, a unique prefix, a number or ``latest`` names."""
+        return points.resolve(self.points(), spec)
+
+    def listdir(self, point: RestorePoint, path: bytes = b"") -> list[Entry]:
+        """Return what is in a directory of a point, by name; of anything else the entry itself."""
+        with self._catalog() as (_, catalog):
+            return query.listdir(catalog, point, path)
+
+    def entry(self, point: RestorePoint, path: bytes) -> Entry:
+        """Return the entry of a path in a point."""
+        with self._catalog() as (_, catalog):
+            return query.need(catalog, point, path).entry
+
+    def find(self, pattern: str, *, deleted: bool = True) -> Iterator[Version]:
+        """Yield the versions of the paths that fit a pattern (see query.find)."""
+        with self._catalog() as (store, catalog):
+            yield from query.find(catalog, query.Timeline(query.points(store)), pattern, deleted=deleted)
+
+    def history(self, path: bytes) -> list[Version]:
+        """Return the versions of a path over all points, the newest first."""
+        with self._catalog() as (store, catalog):
+            return query.history(catalog, query.Timeline(query.points(store)), path)
+
+    def diff(self, older: RestorePoint, newer: RestorePoint | None, paths: Sequence[bytes] = (),
+             job: Job | None = None) -> Diff:
+        """Return what changed from one point to another, or to the live tree (None)."""
+        with self._catalog() as (store, catalog):
+            if newer is not None:
+                return query.diff_points(catalog, older, newer, paths)
+            layout.check_source(store, os.fsencode(self.config.root))
+            return query.diff_live(store, self.config, catalog, older, paths, job or Job())
+
+    def file_diff(self, older: RestorePoint, newer: RestorePoint | None, path: bytes) -> list[str]:
+        """Return the unified difference of one file as lines (surrogate-escaped text)."""
+        with self._catalog() as (store, catalog):
+            old = query.read_whole(store, catalog, older, path)
+            new = self._live(path) if newer is None else query.read_whole(store, catalog, newer, path)
+        if old is None and new is None:
+            raise UsageError(f"{shown_path(path)} is on neither side", hint="check the path")
+        return query.unified(old or b"", new or b"", path, older.id, newer.id if newer else "live")
+
+    def _live(self, path: bytes) -> bytes | None:
+        try:
+            with open(os.path.join(os.fsencode(self.config.root), path), "rb") as file:
+                return file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    @contextmanager
+    def read(self, point: RestorePoint, path: bytes) -> Iterator[IO[bytes]]:
+        """Open a regular file of a point for reading."""
+        with self._catalog() as (store, catalog):
+            row = query.need(catalog, point, path)
+            if row.entry.kind is not Kind.FILE:
+                raise UsageError(f"{shown_path(path)} is no regular file in point {point.id}",
+                                 hint="`rollpoint ls` shows what it is")
+            with Contents(store, catalog).open(row) as file:
+                yield file
