@@ -60,13 +60,20 @@ class EngineCalls:
         """Hand an answer over."""
         message.stop()
         self.rollpoint.open_questions.discard(message.question)
-        message.then(message.value)
+        if self._there():
+            message.then(message.value)
 
     def on_trouble(self, message: Trouble) -> None:
         """Hand an error over."""
         message.stop()
         self.rollpoint.open_questions.discard(message.question)
-        message.then(message.error)
+        if self._there():
+            message.then(message.error)
+
+    def _there(self) -> bool:
+        """Whether this screen has not been left meanwhile: then nobody waits for an answer, and to leave it again
+        would close the screen below."""
+        return cast("Screen[object]", self) in self.rollpoint.screen_stack
 
     def header(self) -> HeaderBar:
         """Return the header line of this machine and tree."""
