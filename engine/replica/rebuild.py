@@ -152,9 +152,10 @@ def _apply(store: Store, catalog: Catalog, doc: dict[str, Any], seq: int, newer:
         records = list(changes.decode_all(packs.read_lines(log)))
     except (DamageError, OSError) as error:
         return f"the records of point {doc['id']} are lost: {error}"
+    differing = {record.path for record in records}
     for record in records:
         if record.entry is not None and record.entry.link is not None:
-            _unite(catalog, record.data, record.entry.link)
+            _unite(catalog, record.data, record.entry.link, differing)
     for record in records:
         catalog.db.execute("UPDATE entries SET first = ? WHERE path = ? AND first = ?",
                            (newer, catalogs.key(record.path), _UNKNOWN))
@@ -164,10 +165,11 @@ def _apply(store: Store, catalog: Catalog, doc: dict[str, Any], seq: int, newer:
     return ""
 
 
-def _unite(catalog: Catalog, data: str, link: int) -> None:
-    """The file that a record links to is of the record's group, and so are all that share its inode in the tree."""
+def _unite(catalog: Catalog, data: str, link: int, differing: set[bytes]) -> None:
+    """A file of the tree that did not change and that a record links to is of the record's group, and so are all that
+    share its inode in the tree."""
     steps = changes.parse_data(data)
-    if not steps or steps[0].op != "l":
+    if not steps or steps[0].op != "l" or steps[0].name in differing:
         return
     stored = catalogs.key(steps[0].name)
     found = catalog.db.execute("SELECT link FROM entries WHERE path = ? AND first = ? AND last IS NULL",
