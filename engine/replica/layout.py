@@ -18,7 +18,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -32,6 +32,7 @@ DEFAULT_STORE = b"/var/lib/rollpoint/store"
 _PATIENCE = 10
 _RESERVE = 2 << 20
 _FLUSH_EVERY = 0.5  # seconds
+_FLUSH_AFTER = 64 << 20  # bytes
 _SEAL = b"# sha256: "
 
 
@@ -170,14 +171,20 @@ def sync_filesystem(path: bytes) -> None:
 
 
 @contextlib.contextmanager
-def flushing(path: bytes) -> Iterator[None]:
-    """Start writing to the disk early while the block fills the file system, so that the last sync has little left."""
+def flushing(path: bytes, written: Callable[[], int]) -> Iterator[None]:
+    """Start writing to the disk early while the block fills the file system, so that the last sync has little left.
+
+    `written` says how many bytes it has written so far: for little the file system is left in peace.
+    """
     over = threading.Event()
 
     def work() -> None:
+        flushed = 0
         while not over.wait(_FLUSH_EVERY):
-            with contextlib.suppress(OSError):  # the last sync reports it
-                sync_filesystem(path)
+            if written() - flushed > _FLUSH_AFTER:
+                flushed = written()
+                with contextlib.suppress(OSError):  # the last sync reports it
+                    sync_filesystem(path)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()

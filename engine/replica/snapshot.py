@@ -84,7 +84,7 @@ class Snapshot:
     def _first(self, source: View) -> None:
         with Catalog.create(os.path.join(self.work, b"catalog.sqlite")) as catalog:
             index = FirstIndex(catalog, self.store.tree, self.seq, self.job)
-            with flushing(self.store.path):
+            with flushing(self.store.path, lambda: index.counts["bytes_copied"]):
                 self._copy(source, index.add, ())
             step("snapshot-copied")
             self.job.progress("indexing", index.counts["created"])
@@ -107,7 +107,8 @@ class Snapshot:
             for row in catalog.rows("last IS NULL AND mode & 3072 != 0"):
                 touched.add(row.entry.path)  # rsync 3.5 does not itemize a chown of a set-id entry
             self._split_links(catalog, source, touched)
-            self._copy(source, self._noting(touched), ("--backup", b"--backup-dir=" + self._old))
+            with flushing(self.store.path, lambda: self.counts["seen"]):
+                self._copy(source, self._noting(touched), ("--backup", b"--backup-dir=" + self._old))
             step("snapshot-copied")
             work = Difference(catalog, self.store.tree, self._old, touched, self.job)
             self._write_difference(work, catalog, base)
@@ -159,13 +160,10 @@ class Snapshot:
         return outcome
 
     def _noting(self, touched: Touched) -> Callable[[rsync.Item], None]:
-        copied = 0
-
         def note(item: rsync.Item) -> None:
-            nonlocal copied
             touched.add(item.path, item.csum, item.linked)
-            copied += item.size if item.csum else 0
-            self.job.progress("copying", len(touched.csums), current=item.path, bytes_done=copied)
+            self.counts["seen"] += item.size if item.csum else 0
+            self.job.progress("copying", len(touched.csums), current=item.path, bytes_done=self.counts["seen"])
         return note
 
     def _split_links(self, catalog: Catalog, source: View, touched: Touched) -> None:
