@@ -44,7 +44,7 @@ def restore(store: Store, point: RestorePoint, dest: str, paths: Sequence[bytes]
             _clear_way(rows, target)
         try:
             with Catalog.open(store) as catalog:
-                problems = copy(store, catalog, rows, target, job, whole=not paths or b"" in paths)
+                problems = copy(store, catalog, rows, target, job)
         except (DamageError, FileNotFoundError):
             if _writer(store) == before and not before[0]:
                 raise  # nobody else was at work: it is what it says
@@ -109,25 +109,21 @@ def select(catalog: Catalog, point: RestorePoint, paths: Sequence[bytes]) -> Ite
     yield from (found[p] for p in sorted(found, key=lambda p: p.replace(b"/", b"\0")))
 
 
-def copy(store: Store, catalog: Catalog, rows: Sequence[Row], target: bytes, job: Job, *, whole: bool
-         ) -> tuple[str, ...]:
+def copy(store: Store, catalog: Catalog, rows: Sequence[Row], target: bytes, job: Job) -> tuple[str, ...]:
     """Make `rows` below the directory `target`: what the tree still has by rsync, the rest from the packs.
 
-    Both run at the same time where nothing ties them together; directories get their attributes last. With `whole`
-    the rows are a whole point: rsync needs no list for one that is all in the tree. Returns what could not be copied,
-    in words.
+    Both run at the same time where nothing ties them together; directories get their attributes last. Returns what
+    could not be copied, in words.
     """
     current = [r for r in rows if r.last is None]
     ended = [r for r in rows if r.last is not None]
     _open_directories(rows, target)
     contents = Contents(store, catalog)
-    argv: list[Arg] = ["rsync", *rsync.FIDELITY]
-    if ended or not whole:
-        argv += ["--no-recursive", "--no-implied-dirs", "--from0", "--files-from=-"]
-    argv += [store.tree + b"/", target + b"/"]
     with tempfile.TemporaryFile() as names:
         names.writelines(rsync.listed(r.entry.path) for r in current if r.entry.kind is not Kind.DIR)
         names.seek(0)
+        argv: list[Arg] = ["rsync", *rsync.FIDELITY, "--no-recursive", "--no-implied-dirs", "--from0",
+                           "--files-from=-", store.tree + b"/", target + b"/"]
         with Process(argv, stdin=names) as process:
             build(contents, [r for r in ended if r.entry.link is None], target, job, settle=False)
             while process.stdout.read(1 << 16):
