@@ -78,7 +78,7 @@ class Config:
     `staging`
     is where opened points unpack (None: in the store); `compare_checksums` is rsync's --checksum. `origins`
     says for each key (``retention.daily``) where its value comes from; `notes` are warnings about what was
-    read.
+    read. `home` is the directory of config.yaml and conf.d ("": they were not read).
     """
 
     store: str = "/var/lib/rollpoint/store"
@@ -92,6 +92,7 @@ class Config:
     compare_checksums: bool = False
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
+    home: str = field(default="", compare=False)
 
 
 class _Draft:
@@ -102,6 +103,7 @@ class _Draft:
         self.origins: dict[str, str] = {}
         self.notes: list[str] = []
         self.problems: list[str] = []
+        self.home = ""
 
     def put(self, key: str, value: Any, origin: str) -> None:
         """Take a value over; `exclude` and `databases` add to what is there, once each."""
@@ -126,7 +128,7 @@ class _Draft:
         rules = Retention(**{k[len(prefix):]: v for k, v in self.values.items() if k.startswith(prefix)})
         origins = {name: self.origins.get(name, "default") for name in _names()}
         plain = {k: v for k, v in self.values.items() if not k.startswith(prefix)}
-        return Config(retention=rules, origins=origins, notes=tuple(self.notes), **plain)
+        return Config(retention=rules, origins=origins, notes=tuple(self.notes), home=self.home, **plain)
 
 
 def load(config_file: str | None = None, store: str | None = None, root: str | None = None, *,
@@ -142,6 +144,7 @@ def load(config_file: str | None = None, store: str | None = None, root: str | N
     if config_file is not None:
         _yaml(draft, config_file, _read(draft, config_file, needed=True))
     if system:
+        draft.home = own
         for path in (os.path.join(etc, "system_snapshots.conf"), os.path.join(own, "system_snapshots.conf")):
             _clustermaker(draft, path, _read(draft, path))
         for path in [os.path.join(own, "config.yaml"), *_conf_d(draft, own)]:
@@ -347,7 +350,7 @@ def settings(config: Config) -> list[tuple[str, str, str]]:
 
 
 def _names() -> list[str]:
-    plain = [f.name for f in fields(Config) if f.name not in ("retention", "origins", "notes")]
+    plain = [f.name for f in fields(Config) if f.name not in ("retention", "origins", "notes", "home")]
     return plain + [f"retention.{f.name}" for f in fields(Retention)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import stat
+from bisect import bisect_right
 from dataclasses import dataclass, field
 
 
@@ -127,6 +128,32 @@ class Version:
     last: str
     current: bool
     points: int = field(default=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What a path was from point number `first` to point number `last`, both included (None: it still is)."""
+
+    first: int
+    last: int | None
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What became of one name of a directory over all restore points. `spans` are oldest first and never overlap;
+    between them the name was absent. They may begin or end at points that have been deleted since."""
+
+    name: bytes
+    spans: tuple[Span, ...]
+
+    def at(self, number: int) -> Entry | None:
+        """Return the entry in the point with that number, None where the point does not have it."""
+        index = bisect_right(self.spans, number, key=lambda span: span.first) - 1
+        if index < 0:
+            return None
+        span = self.spans[index]
+        return span.entry if span.last is None or span.last >= number else None
 
 
 def compare(old: Entry | None, new: Entry | None) -> Change | None:

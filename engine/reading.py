@@ -7,15 +7,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
-from engine import points, rollback
-from engine.entries import Diff, Entry, Kind, Version
+from engine import audit, points, rollback, software
+from engine.audit import AuditEntry
+from engine.config import settings
+from engine.entries import Change, Diff, Entry, Kind, Life, Version, compare
 from engine.errors import UsageError
 from engine.events import Job
 from engine.points import RestorePoint
 from engine.replica import layout, query, room
 from engine.replica.content import Contents
-from engine.results import StoreStatus
-from engine.session import Session
+from engine.results import FileContent, Measure, ScopeChoice, Software, StoreStatus
+from engine.session import Session, clean_errors
 from engine.text import printable, shown_path
 
 
@@ -73,14 +75,40 @@ class Reader(Session):
         with self._catalog() as (store, catalog):
             return query.history(catalog, query.Timeline(query.points(store)), path)
 
+    # --- differences -------------------------------------------------------------------------------------------------
+
     def diff(self, older: RestorePoint, newer: RestorePoint | None, paths: Sequence[bytes] = (),
              job: Job | None = None) -> Diff:
         """Return what changed from one point to another, or to the live tree (None)."""
+        changes = tuple(self.changes(older, newer, paths, job))
+        return Diff(older.id, newer.id if newer else "live", changes)
+
+    def changes(self, older: RestorePoint, newer: RestorePoint | None, paths: Sequence[bytes] = (),
+                job: Job | None = None) -> Iterator[Change]:
+        """Yield what `diff` returns, one by one in walk order: between points a million of them take no memory."""
         with self._catalog() as (store, catalog):
             if newer is not None:
-                return query.diff_points(catalog, older, newer, paths)
+                yield from query.diff_points(catalog, older, newer, paths)
+                return
             layout.check_source(store, os.fsencode(self.config.root))
-            return query.diff_live(store, self.config, catalog, older, paths, job or Job())
+            yield from query.diff_live(store, self.config, catalog, older, paths, job or Job()).changes
+
+    def change(self, older: RestorePoint, newer: RestorePoint | None, path: bytes) -> Change | None:
+        """Return how one path (and not what is below it) changed, None where it did not."""
+        with self._catalog() as (_, catalog):
+            old = catalog.at(path, older.number)
+            if newer is None:
+                return compare(old.entry if old else None, query.live_entry(os.fsencode(self.config.root), path))
+            new = catalog.at(path, newer.number)
+            return query.change_of(old.entry if old else None, new.entry if new else None)
+
+    def software(self, older: RestorePoint, newer: RestorePoint | None) -> Software:
+        """Return in words what became of packages (dpkg, rpm, pacman) and kernels."""
+        with self._catalog() as (store, catalog):
+            old = software.PointFiles(store, catalog, older.number)
+            new = software.PointFiles(store, catalog, newer.number) if newer else software.LiveFiles(
+                os.fsencode(self.config.root))
+            return software.compare(old, new)
 
     def file_diff(self, older: RestorePoint, newer: RestorePoint | None, path: bytes) -> list[str]:
         """Return the unified difference of one file as lines (surrogate-escaped text)."""
@@ -98,6 +126,47 @@ class Reader(Session):
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def content(self, point: RestorePoint | None, path: bytes, limit: int) -> FileContent | None:
+        """Return the first `limit` bytes of a regular file of a point, or of the live tree (None), and its size;
+        None where there is no regular file of that name."""
+        with self._catalog() as (store, catalog):
+            files = software.LiveFiles(os.fsencode(self.config.root)) if point is None else software.PointFiles(
+                store, catalog, point.number)
+            with files.open(path) as file:
+                if file is None:
+                    return None
+                return FileContent(file.read(limit), os.fstat(file.fileno()).st_size)
+
+    # --- looking around ----------------------------------------------------------------------------------------------
+
+    def lives(self, path: bytes = b"") -> list[Life]:
+        """Return what became of each name that was directly in a directory in any point, by name."""
+        with self._catalog() as (_, catalog):
+            return query.lives(catalog, path)
+
+    def live_listing(self, path: bytes = b"") -> list[Entry]:
+        """Return what is in a directory of the live tree, by name; none where there is no such directory."""
+        with clean_errors():
+            return query.live_listing(os.fsencode(self.config.root), path)
+
+    def measure(self, point: RestorePoint, paths: Sequence[bytes]) -> Measure:
+        """Return how much some paths of a point are, with all below them."""
+        with self._catalog() as (_, catalog):
+            return query.measure(catalog, point, paths)
+
+    def scopes(self, point: RestorePoint) -> list[ScopeChoice]:
+        """Return what a rollback to a point can be limited to."""
+        return [ScopeChoice("system", "everything that the point holds"),
+                ScopeChoice("path=", "one file or directory, with all below it")]
+
+    def audit(self, count: int = 500) -> list[AuditEntry]:
+        """Return the last entries of the audit log, newest first."""
+        return audit.tail(self.config.store, count)[::-1]
+
+    def settings(self) -> list[tuple[str, str, str]]:
+        """Return every setting as (key, value, where it comes from), printable."""
+        return settings(self.config)
+
     @contextmanager
     def read(self, point: RestorePoint, path: bytes) -> Iterator[IO[bytes]]:
         """Open a regular file of a point for reading."""
@@ -108,3 +177,4 @@ class Reader(Session):
                                  hint="`rollpoint ls` shows what it is")
             with Contents(store, catalog).open(row) as file:
                 yield file
+

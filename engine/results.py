@@ -68,6 +68,45 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Software:
+    """What becomes of packages (``openssl 3.0.11 -> 3.0.15``) and kernel images from one state to another, in words;
+    `notes` say what could not be found out."""
+
+    packages: tuple[str, ...] = ()
+    kernels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeChoice:
+    """Something a rollback to a point can be limited to: the word for `Engine.plan`, and what it means."""
+
+    word: str       # "system"; "path=" is to be completed with a path
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """How much some paths of a point are: entries, and bytes of regular files (a hard-linked one counts each time)."""
+
+    entries: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """The beginning of a regular file's content, `data`, and its whole `size` in bytes."""
+
+    data: bytes
+    size: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether `data` is all of it."""
+        return len(self.data) == self.size
+
+
+@dataclass(frozen=True, slots=True)
 class RollbackPlan:
     """What a rollback will do, all of it, before anything is touched. `diff` leads from the live state to the point."""
 

@@ -18,16 +18,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from engine import software
 from engine.config import Config
 from engine.entries import Diff, Entry, Kind, Status
 from engine.errors import DamageError, RefusedError, UsageError
 from engine.events import Job, step
-from engine.machine import packages
 from engine.machine.mounts import Space, private_space
 from engine.points import RestorePoint
 from engine.replica import query, rsync
 from engine.replica.catalog import Catalog
-from engine.replica.content import Contents
 from engine.replica.disk import apply_attributes, clone_file, read_entry, walk
 from engine.replica.layout import Store, check_source, read_document, user_name, write_document
 from engine.replica.opened import open_point
@@ -76,13 +75,14 @@ def plan(store: Store, config: Config, catalog: Catalog, point: RestorePoint, sc
     findings = list(_findings(store, config, catalog, point, scope, diff, root))
     findings += [Finding("warning", f"{shown_path(p)} cannot be read, so no point can hold it: it stays as it is",
                          "roll back as root") for p in hidden]
-    kernels = [f"kernel {packages.kernel_of(c.path)} {'comes back' if c.status is Status.CREATED else 'goes'}"
-               for c in diff.changes if packages.kernel_of(c.path) and c.status in (Status.CREATED, Status.DELETED)]
+    changed = software.compare(software.LiveFiles(root), software.PointFiles(store, catalog, point.number),
+                               [c.path for c in diff.changes])
+    findings += [Finding("warning", note) for note in changed.notes]
     return RollbackPlan(
         point, printable(root), scope.words(), diff, tuple(p for p in listed if p.number > point.number),
         tuple(printable(os.fsencode(p)) for p in config.excludes),
         tuple(shown_path(os.fsencode(d).strip(b"/")) for d in config.databases), tuple(findings),
-        _commands(store, config, point, scope), _packages(store, catalog, point, diff, root), tuple(kernels),
+        _commands(store, config, point, scope), changed.packages, changed.kernels,
         keep=tuple(hidden))
 
 
@@ -138,18 +138,6 @@ def _room(diff: Diff, root: bytes) -> Iterator[Finding]:
         yield Finding("blocker", f"not enough room on {printable(root)}: {human_size(needed)} are needed while "
                       f"files are put back, {human_size(free)} are free",
                       f"free {human_size(needed - free)} first, or roll back some paths only")
-
-
-def _packages(store: Store, catalog: Catalog, point: RestorePoint, diff: Diff, root: bytes) -> tuple[str, ...]:
-    if not any(c.path == packages.DPKG_STATUS and c.old and c.new for c in diff.changes):
-        return ()
-    row = catalog.at(packages.DPKG_STATUS, point.number)
-    assert row is not None
-    try:
-        with Contents(store, catalog).open(row) as file, open(os.path.join(root, packages.DPKG_STATUS), "rb") as live:
-            return tuple(packages.differences(packages.dpkg(live.read()), packages.dpkg(file.read())))
-    except (OSError, DamageError):
-        return ()
 
 
 def _options(config: Config, scope: Scope) -> list[str]:

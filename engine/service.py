@@ -7,9 +7,12 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from engine import points, retention, rollback
+from engine.config import Retention
+from engine.configsave import save_rules
 from engine.errors import NoRoomError, RefusedError, RollpointError, UsageError
 from engine.events import Job
 from engine.points import RestorePoint
@@ -185,15 +188,28 @@ class Engine(Reader):
 
     # --- keeping house -----------------------------------------------------------------------------------------------
 
-    def fates(self) -> list[Fate]:
-        """Return for each point whether the rules keep it and which rule decides, newest first."""
-        return self._fates(self._store)
+    def fates(self, rules: Retention | None = None) -> list[Fate]:
+        """Return for each point whether the rules (None: those of the configuration) keep it and which rule decides,
+        newest first."""
+        return self._fates(self._store, rules)
 
-    def _fates(self, store: Store) -> list[Fate]:
+    def _fates(self, store: Store, rules: Retention | None = None) -> list[Fate]:
         listed = query.points(store)
         total, tree = room.sizes(store, listed)
-        return retention.fates(listed, self.config.retention, datetime.now(UTC), store_bytes=total,
+        return retention.fates(listed, rules or self.config.retention, datetime.now(UTC), store_bytes=total,
                                source_bytes=tree, protected=rollback.protected(store))
+
+    def rules(self) -> Retention:
+        """Return the rules of retention that hold now."""
+        return self.config.retention
+
+    def save_rules(self, rules: Retention) -> str:
+        """Make these the rules from now on; returns the file they were written to (see configsave.save_rules)."""
+        self._may_write()
+        with clean_errors():
+            path = save_rules(self.config, rules)
+        self.config = replace(self.config, retention=rules)
+        return path
 
     def prune(self, job: Job) -> PruneResult:
         """Delete the points that the rules do not keep, oldest first."""

@@ -71,11 +71,14 @@ class ShownEngine(Engine):
         return [replace(p, doc=p.doc | {"host": HOST, "taken_by": "root", "sources": _sources()})
                 for p in super().points()]
 
+    def rules(self) -> Retention:
+        """Rules that keep five days."""
+        return Retention(max_age=5 * 86400, daily=3)
 
-    def fates(self) -> list[Fate]:
-        """What rules that keep five days would do at the moment of the picture."""
+    def fates(self, rules: Retention | None = None) -> list[Fate]:
+        """What rules would do at the moment of the picture."""
         known, status = self.points(), self.status()
-        return retention.fates(known, Retention(max_age=5 * 86400, daily=3), NOW, store_bytes=status.store_bytes,
+        return retention.fates(known, rules or self.rules(), NOW, store_bytes=status.store_bytes,
                                source_bytes=status.tree_bytes)
 
 

@@ -40,13 +40,22 @@ def mounts() -> list[Mount]:
 
 
 def mount_of(path: bytes, table: Sequence[Mount] | None = None) -> Mount:
-    """Return the mount that `path` (absolute, without symbolic links) lies on."""
+    """Return the mount that `path` (absolute, without symbolic links) lies on.
+
+    In a chroot whose root is no mount point nothing is listed for it (proc(5): only what lies below the root is
+    shown). The answer is then a mount made up for "/", with the right device; where it lies in its file system
+    nobody can say.
+    """
     best: Mount | None = None
     for mount in table if table is not None else mounts():
         if _inside(path, mount.point) and (best is None or len(mount.point) >= len(best.point)):
             best = mount
-    assert best is not None, "every path lies below the root mount"
-    return best
+    return best or _unlisted_root()
+
+
+def _unlisted_root() -> Mount:
+    device = os.stat(b"/").st_dev
+    return Mount(b"%d:%d" % (os.major(device), os.minor(device)), b"/", b"/", b"", b"")
 
 
 def place_below(path: bytes, root: bytes, table: Sequence[Mount] | None = None) -> list[bytes]:
@@ -150,7 +159,9 @@ class Namespace(Space):
         return call(self.wrap(argv))
 
     def wrap(self, argv: Sequence[Arg]) -> list[Arg]:
-        return ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt", "--", *argv]
+        # Without --root a chroot that we run in would be left: entering a namespace goes to its own root.
+        holder = f"/proc/{self._holder.pid}"
+        return ["nsenter", f"--mount={holder}/ns/mnt", f"--root={holder}/root", "--", *argv]
 
     def bind(self, source: bytes, target: bytes, *, read_only: bool) -> None:
         """Bind-mount the one file system at `source` on `target` (not what is mounted below it)."""

@@ -42,6 +42,7 @@ _COLUMNS = "path, first, last, kind, mode, uid, gid, mtime, size, rdev, target, 
 _INSERT = f"INSERT INTO entries ({_COLUMNS}) VALUES ({', '.join('?' * 15)})"
 _AT = "first <= :seq AND (last IS NULL OR last >= :seq)"
 FORMAT = 1
+_STEPPED = 50      # rows below a directory that are read rather than skipped; a new look costs about as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,19 +214,37 @@ class Catalog:
                          {"seq": seq, "path": low, "low": low + b"\0", "high": low + b"\1"})
 
     def children(self, seq: int, path: bytes) -> Iterator[Row]:
-        """Yield the rows directly in directory `path` of a point, by name; skips over subtrees by index."""
+        """Yield the rows directly in directory `path` of a point, by name."""
+        return self._directly_in(path, _AT, {"seq": seq})
+
+    def lives(self, path: bytes) -> Iterator[Row]:
+        """Yield the rows that were directly in directory `path` in any point, by name, the oldest first."""
+        return self._directly_in(path, "1", {})
+
+    def _directly_in(self, path: bytes, where: str, arguments: dict[str, Any]) -> Iterator[Row]:
+        """Yield the rows directly in a directory that fit a condition.
+
+        What lies deeper is stepped over row by row as long as it is little, and skipped by index where it is much, so
+        that a directory of many files costs one scan and one of large subtrees one look at each.
+        """
         base = key(path) + b"\0" if path else b""
-        position, end = base + b"\1", base[:-1] + b"\1" if base else b"\xff" * 300
-        while True:
-            found = self.db.execute("SELECT path FROM entries WHERE path >= ? AND path < ? ORDER BY path LIMIT 1",
-                                    (position, end)).fetchone()
-            if found is None:
-                return
-            name = found[0][len(base):].split(b"\0", 1)[0]
-            row = self._one("path = :path AND " + _AT, {"path": base + name, "seq": seq})
-            if row is not None:
-                yield row
-            position = base + name + b"\1"
+        low, high = base + b"\1", base[:-1] + b"\1" if base else b"\xff" * 300
+        query = (f"SELECT {_COLUMNS} FROM entries WHERE path >= :low AND path < :high AND {where} "
+                 "ORDER BY path, first")
+        position: bytes | None = low
+        while position is not None:
+            found = self.db.execute(query, {**arguments, "low": position, "high": high})
+            position, deeper = None, 0
+            for values_ in found:
+                cut = values_[0].find(b"\0", len(base))
+                if cut < 0:
+                    deeper = 0
+                    yield _row(values_)
+                    continue
+                deeper += 1
+                if deeper > _STEPPED:
+                    position = values_[0][:cut] + b"\1"
+                    break
 
     def differing(self, older: int, newer: int | None) -> Iterator[tuple[Row | None, Row | None]]:
         """Yield (row at `older`, row at `newer`) for each path whose rows differ, in walk order.
@@ -236,9 +255,15 @@ class Catalog:
         where = "last IS NOT NULL AND last >= :a AND last < :b AND first <= :a"
         paths = (f"SELECT path FROM entries WHERE {where} UNION SELECT path FROM entries "
                  "WHERE first > :a AND first <= :b AND (last IS NULL OR last >= :b)")
-        for (path,) in self.db.execute(f"{paths} ORDER BY path", {"a": older, "b": top}).fetchall():
-            old = self._one("path = :path AND " + _AT, {"path": path, "seq": older})
-            new = self._one("path = :path AND " + _AT, {"path": path, "seq": top})
+        columns = ", ".join(f"{side}.{name}" for side in ("o", "n") for name in _COLUMNS.split(", "))
+        sides = " ".join(
+            f"LEFT JOIN entries {side} ON {side}.path = p.path AND {side}.first <= :{at} "
+            f"AND ({side}.last IS NULL OR {side}.last >= :{at})" for side, at in (("o", "a"), ("n", "b")))
+        query = f"SELECT {columns} FROM ({paths}) p {sides} ORDER BY p.path"
+        for found in self.db.execute(query, {"a": older, "b": top}):
+            half = len(found) // 2
+            old = _row(found[:half]) if found[0] is not None else None
+            new = _row(found[half:]) if found[half] is not None else None
             if old != new:
                 yield old, new
 

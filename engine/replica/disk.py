@@ -53,8 +53,11 @@ def read_xattrs(full: bytes) -> tuple[tuple[bytes, bytes], ...]:
     for text in names:
         name = os.fsencode(text)
         if name in _ACL or (not name.startswith(b"system.") and (name.startswith(b"user.") or os.geteuid() == 0)):
-            with contextlib.suppress(OSError):
+            try:
                 pairs.append((name, os.getxattr(full, name, follow_symlinks=False)))
+            except OSError as error:
+                if error.errno != errno.ENODATA:  # it vanished since it was listed
+                    raise
     return tuple(sorted(pairs))
 
 

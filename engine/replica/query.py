@@ -11,10 +11,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from engine.config import Config
-from engine.entries import Change, Diff, Entry, Kind, Status, Version, compare
+from engine.entries import Change, Diff, Entry, Kind, Life, Span, Status, Version, compare
 from engine.errors import DamageError, RollpointError, UsageError
 from engine.events import Job
 from engine.points import RestorePoint
@@ -24,6 +25,7 @@ from engine.replica.content import Contents
 from engine.replica.disk import read_entry
 from engine.replica.layout import Store, read_document, unsealed
 from engine.replica.source import View, view
+from engine.results import Measure
 from engine.run import scratch
 from engine.text import human_size, shown_path
 
@@ -116,6 +118,35 @@ def listdir(catalog: Catalog, point: RestorePoint, path: bytes) -> list[Entry]:
     return [r.entry for r in catalog.children(point.number, path)]
 
 
+def lives(catalog: Catalog, path: bytes) -> list[Life]:
+    """Return what became of each name that was in a directory in any point, by name."""
+    found = groupby(catalog.lives(path), key=lambda row: row.entry.name)
+    return [Life(name, tuple(Span(r.first, r.last, r.entry) for r in rows)) for name, rows in found]
+
+
+def measure(catalog: Catalog, point: RestorePoint, paths: Sequence[bytes]) -> Measure:
+    """Return how much some paths of a point are, with all below them."""
+    entries = size = 0
+    for path in paths:
+        need(catalog, point, path)
+        for row in catalog.tree(point.number, path):
+            entries, size = entries + 1, size + row.entry.size
+    return Measure(entries, size)
+
+
+def live_listing(root: bytes, path: bytes) -> list[Entry]:
+    """Return what is in a directory of the live tree, by name; none where there is no such directory.
+
+    Raises OSError when it cannot be read. Names that vanish meanwhile are passed over.
+    """
+    try:
+        names = os.listdir(os.path.join(root, path))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    found = (live_entry(root, path + b"/" + name if path else name) for name in sorted(names))
+    return [entry for entry in found if entry is not None]
+
+
 class Timeline:
     """The points in order, to say over which of them a row was valid."""
 
@@ -166,17 +197,16 @@ def find(catalog: Catalog, timeline: Timeline, pattern: str, *, deleted: bool = 
 # --- differences ---------------------------------------------------------------------------------------------------
 
 
-def diff_points(catalog: Catalog, older: RestorePoint, newer: RestorePoint, paths: Sequence[bytes] = ()) -> Diff:
-    """Return what changed from one point to another (in either direction of time)."""
+def diff_points(catalog: Catalog, older: RestorePoint, newer: RestorePoint, paths: Sequence[bytes] = ()
+                ) -> Iterator[Change]:
+    """Yield what changed from one point to another (in either direction of time), in walk order."""
     low, high = sorted((older.number, newer.number))
-    changes = []
     for before, after in catalog.differing(low, high):
         if older.number > newer.number:
             before, after = after, before
         change = change_of(before.entry if before else None, after.entry if after else None)
         if change is not None and _wanted(change.path, paths):
-            changes.append(change)
-    return Diff(older.id, newer.id, tuple(changes))
+            yield change
 
 
 def change_of(old: Entry | None, new: Entry | None) -> Change | None:
@@ -209,7 +239,7 @@ def diff_live(store: Store, config: Config, catalog: Catalog, point: RestorePoin
             if path not in candidates:
                 row = catalog.at(path, point.number)
                 candidates[path] = row.entry if row else None
-        found = {p: _live_entry(live.path, p) for p in candidates if _wanted(p, paths)}
+        found = {p: live_entry(live.path, p) for p in candidates if _wanted(p, paths)}
         _add_lost_children(catalog, point, candidates, found)
         changes = [compare(_unlinked(candidates[p]), found[p]) for p in found]
         changes = _same_content(live.path, str(store.identity["checksum"]), changes)
@@ -233,7 +263,8 @@ def _touched(store: Store, config: Config, live: View, job: Job) -> set[bytes]:
     return touched
 
 
-def _live_entry(root: bytes, path: bytes) -> Entry | None:
+def live_entry(root: bytes, path: bytes) -> Entry | None:
+    """Return the entry of a path in the live tree, None where there is none."""
     try:
         return read_entry(os.path.join(root, path), path)
     except (FileNotFoundError, NotADirectoryError):

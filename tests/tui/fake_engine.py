@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from engine.entries import Change, Diff, Entry, Kind, Status
+from engine.audit import AuditEntry
+from engine.config import Config, Retention, settings
+from engine.entries import Change, Diff, Entry, Kind, Life, Status, Version
 from engine.errors import CancelledError, RollpointError, UsageError
 from engine.events import Job
 from engine.points import RestorePoint
 from engine.results import (
     Damage,
     Fate,
+    FileContent,
     Finding,
+    Measure,
     PruneResult,
     RepairReport,
+    RestoreResult,
     RollbackPlan,
     RollbackResult,
+    ScopeChoice,
     SnapshotRequest,
     SnapshotResult,
+    Software,
     StoreStatus,
     VerifyReport,
 )
+from engine.retention import fates
+from tests.tui.fake_tree import HOSTILE, FakeTree, entry
 
 NOW = datetime(2024, 11, 20, 3, 12, 40, tzinfo=UTC)
 
-HOSTILE = (
-    b"[red]alarm", b"a[/]b", b"[@click=app.quit]press", b"[@click=screen.dismiss(True)]x[/]", b"esc\x1b[2Jape",
-    b"bell\x07back\x08", b"new\nline", b"caf\xe9 latin", "bidi\u202eexe.txt".encode(), "zero\u200bwidth".encode(),
-    b"c1\xc2\x9b31m", b"back\\slash", "wide\u65e5\u672c\u8a9e".encode(), b"n" * 255, b"{curly} $money", b"tab\there")
-
 COMMENTS = ("before the upgrade of openssl", "nightly", "nginx: new virtual host", "", "before cleaning up /srv",
             "nightly", "kernel 6.1.0-26", "", "mail server moved", "nightly")
-
-
-def entry(path: bytes, size: int = 1234, kind: Kind = Kind.FILE, mode: int = 0o644) -> Entry:
-    """An entry of a tree."""
-    return Entry(path, kind, mode, 0, 0, 1_732_000_000_000_000_000, size if kind is Kind.FILE else 0)
 
 
 def document(index: int) -> dict[str, object]:
@@ -97,7 +97,10 @@ class FakeEngine:
 
     def __init__(self, count: int = 12) -> None:
         self.list = points(count)
-        self.changes = changes()
+        self.tree = FakeTree(count)
+        self.log = [AuditEntry("2024-11-20T02:10:00+00:00", "root", "snapshot", p.id, "done") for p in self.list]
+        self.rules_now = Retention()
+        self.found = changes()
         self.fail: dict[str, BaseException] = {}
         self.calls: list[str] = []
         self.steps, self.step, self.hold_from = 0, 0.01, 0
@@ -109,6 +112,8 @@ class FakeEngine:
         self.excluded: tuple[str, ...] = ("/proc/*", "/sys/*", "/tmp/*", "*.pid")
         self.damage: tuple[Damage, ...] = ()
         self.differences: tuple[str, ...] = ()
+        self.changed_software = Software(("openssl 3.0.11 -> 3.0.15", "libssl3 3.0.11 -> 3.0.15"),
+                                         ("kernel 6.1.0-27-amd64 comes",))
         self.warnings: tuple[str, ...] = ()
         self.current = b"usr/share/doc/openssl/changelog.gz"
         self.lines = ["--- old", "+++ new", "@@ -1,2 +1,2 @@", " keep", "-was", "+is"]
@@ -147,10 +152,79 @@ class FakeEngine:
 
     def diff(self, older: RestorePoint, newer: RestorePoint | None, paths: Sequence[bytes] = (),
              job: Job | None = None) -> Diff:
-        self._enter("diff")
+        return Diff(older.id, newer.id if newer else "live", tuple(self.changes(older, newer, paths, job)))
+
+    def changes(self, older: RestorePoint, newer: RestorePoint | None, paths: Sequence[bytes] = (),
+                job: Job | None = None) -> Iterator[Change]:
+        self._enter("changes")
         self._find(older)
         self._work(job, "comparing")
-        return Diff(older.id, newer.id if newer else "live", self.changes)
+        yield from self.found
+
+    def change(self, older: RestorePoint, newer: RestorePoint | None, path: bytes) -> Change | None:
+        self._enter("change")
+        return next((c for c in self.found if c.path == path), None)
+
+    def software(self, older: RestorePoint, newer: RestorePoint | None) -> Software:
+        self._enter("software")
+        return self.changed_software
+
+    def settings(self) -> list[tuple[str, str, str]]:
+        self._enter("settings")
+        return settings(Config(retention=self.rules_now, origins={"retention.daily": "/etc/rollpoint/config.yaml:7"}))
+
+    def audit(self, count: int = 500) -> list[AuditEntry]:
+        self._enter("audit")
+        return self.log[:count]
+
+    def lives(self, path: bytes = b"") -> list[Life]:
+        self._enter("lives")
+        return self.tree.lives(path)
+
+    def live_listing(self, path: bytes = b"") -> list[Entry]:
+        self._enter("live_listing")
+        return self.tree.live_listing(path)
+
+    def history(self, path: bytes) -> list[Version]:
+        self._enter("history")
+        return self.tree.history(path, self.list)
+
+    def find(self, pattern: str, *, deleted: bool = True) -> Iterator[Version]:
+        self._enter("find")
+        for folder in sorted(self.tree.directories):
+            for life in self.tree.lives(folder):
+                if os.fsencode(pattern) in life.name and (deleted or life.spans[-1].last is None):
+                    yield from self.tree.history(life.spans[-1].entry.path, self.list)
+
+    def content(self, point: RestorePoint | None, path: bytes, limit: int) -> FileContent | None:
+        self._enter("content")
+        return self.tree.content(path, point.number if point else None, limit)
+
+    def measure(self, point: RestorePoint, paths: Sequence[bytes]) -> Measure:
+        self._enter("measure")
+        return Measure(3 * len(paths), 3702 * len(paths))
+
+    def restore(self, point: RestorePoint, dest: str, paths: Sequence[bytes], job: Job, *, merge: bool = False
+                ) -> RestoreResult:
+        self._enter("restore")
+        self._find(point)
+        self._work(job, "copying")
+        self.restored = (point.id, dest, tuple(paths), merge)
+        return RestoreResult(point, 3 * max(1, len(paths)), 3702, 0.4)
+
+    def scopes(self, point: RestorePoint) -> list[ScopeChoice]:
+        self._enter("scopes")
+        return [ScopeChoice("system", "everything that the point holds"),
+                ScopeChoice("path=", "one file or directory, with all below it")]
+
+    def rules(self) -> Retention:
+        self._enter("rules")
+        return self.rules_now
+
+    def save_rules(self, rules: Retention) -> str:
+        self._enter("save_rules")
+        self.rules_now = rules
+        return "/etc/rollpoint/conf.d/90-retention.yaml"
 
     def file_diff(self, older: RestorePoint, newer: RestorePoint | None, path: bytes) -> list[str]:
         self._enter("file_diff")
@@ -171,7 +245,7 @@ class FakeEngine:
         self._enter("plan")
         at = self._find(point)
         self._work(job, "comparing")
-        return RollbackPlan(point, "/", tuple(scope), Diff("live", point.id, self.changes), tuple(self.list[:at]),
+        return RollbackPlan(point, "/", tuple(scope), Diff("live", point.id, self.found), tuple(self.list[:at]),
                             self.excluded, self.databases, self.findings,
                             ("rsync -aHAXS --numeric-ids --delete-after STORE/tree/ /",),
                             ("openssl 3.0.15 -> 3.0.11", "libssl3 3.0.15 -> 3.0.11"))
@@ -195,10 +269,12 @@ class FakeEngine:
         self.state = replace(self.state, rollback="")
         return RollbackResult(self.list[0], None, 3, True, (), 1.0)
 
-    def fates(self) -> list[Fate]:
+    def fates(self, rules: Retention | None = None) -> list[Fate]:
         self._enter("fates")
-        rules = ("newest", "pinned", "younger than 86400 s")
-        return [Fate(p, i < len(self.list) - 3, rules[i % 3] if i < len(self.list) - 3 else "store over its limit")
+        if rules is not None:
+            return fates(self.list, rules, NOW, store_bytes=self.state.store_bytes, source_bytes=self.state.tree_bytes)
+        words = ("newest", "pinned", "younger than 86400 s")
+        return [Fate(p, i < len(self.list) - 3, words[i % 3] if i < len(self.list) - 3 else "store over its limit")
                 for i, p in enumerate(self.list)]
 
     def prune(self, job: Job) -> PruneResult:
@@ -234,4 +310,5 @@ class FakeEngine:
         return RepairReport(("An unfinished snapshot was undone.",), ())
 
 
-__all__ = ["HOSTILE", "NOW", "CancelledError", "FakeEngine", "RollpointError", "changes", "hostile_changes", "points"]
+__all__ = ["HOSTILE", "NOW", "CancelledError", "FakeEngine", "RollpointError", "changes", "entry", "hostile_changes",
+           "points"]

@@ -15,7 +15,7 @@ from tui.summary import VIEWS, rows_by_view, summarize
 def test_summary_counts_each_kind_once() -> None:
     made = changes(100)
     found = FakeEngine()
-    found.changes = made
+    found.found = made
     summary = summarize(found.diff(found.list[0], None))
     assert sum(t.count for t in summary.tallies.values()) == 100
     assert summary.tally(Status.CREATED).bytes == sum(c.new.size for c in made if c.status is Status.CREATED and c.new)
@@ -62,13 +62,13 @@ async def test_attributes_are_said_in_words() -> None:
 
 async def test_nothing_changed_and_errors() -> None:
     engine = FakeEngine()
-    engine.changes = ()
+    engine.found = ()
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await press(pilot, "d", "j", "enter", "3")
         assert "Nothing changed." in screen_text(pilot)
         await press(pilot, "escape")
-        engine.changes, engine.fail["file_diff"] = changes(), DamageError("pack-001 is damaged", hint="verify")
+        engine.found, engine.fail["file_diff"] = changes(), DamageError("pack-001 is damaged", hint="verify")
         await press(pilot, "d", "enter")
         assert "Pack-001 is damaged" in screen_text(pilot)
 
@@ -86,7 +86,7 @@ async def test_comparing_is_stopped_by_escape() -> None:
 
 async def test_a_million_changes() -> None:
     engine = FakeEngine()
-    engine.changes = changes(1000) * 1000
+    engine.found = changes(1000) * 1000
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await press(pilot, "d")

@@ -138,7 +138,11 @@ async def test_prune_previews_each_fate_and_needs_yes() -> None:
 
 async def test_prune_with_nothing_to_do_asks_nothing() -> None:
     engine = FakeEngine()
-    engine.fates = lambda: [Fate(p, True, "newest") for p in engine.list]  # type: ignore[method-assign]
+
+    def fates(_rules: Retention | None = None) -> list[Fate]:
+        return [Fate(p, True, "newest") for p in engine.list]
+
+    engine.fates = fates  # type: ignore[method-assign]
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await press(pilot, "P")

@@ -41,7 +41,7 @@ def engine_with(name: bytes) -> FakeEngine:
                sources=[{"mount": text, "type": text, "device": text}])
     engine.list = [replace(p, comment=text, tags=(text,), problems=(text,), state="damaged", doc=doc)
                    for p in engine.list]
-    engine.changes, engine.current = hostile_changes(), b"srv/" + name
+    engine.found, engine.current = hostile_changes(), b"srv/" + name
     engine.databases = engine.excluded = (text,)
     engine.findings = (Finding("warning", text, text), Finding("info", text))
     engine.differences = engine.warnings = (text,)

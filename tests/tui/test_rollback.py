@@ -115,7 +115,7 @@ async def test_a_blocked_plan_cannot_be_confirmed() -> None:
 
 async def test_nothing_to_roll_back() -> None:
     engine = FakeEngine()
-    engine.changes = ()
+    engine.found = ()
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await press(pilot, "r", *"yes", "enter")
@@ -192,7 +192,7 @@ async def test_an_in_process_rollback_cannot_be_left_nor_quit() -> None:
 async def test_large_plan_is_counted_off_the_screen_thread() -> None:
     engine = FakeEngine()
     engine.plan = lambda point, scope, job: replace(   # type: ignore[method-assign]
-        FakeEngine.plan(engine, point, scope, job), diff=Diff("live", point.id, engine.changes * 5000))
+        FakeEngine.plan(engine, point, scope, job), diff=Diff("live", point.id, engine.found * 5000))
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await press(pilot, "r")

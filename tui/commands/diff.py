@@ -25,6 +25,8 @@ def configure(parser: ArgumentParser) -> None:
     point_argument(parser)
     parser.add_argument("others", metavar="[POINT|live] PATH", nargs="*", default=[],
                         help="compare with this point (default: live); look only at these paths")
+    parser.add_argument("--packages", action="store_true",
+                        help="what became of packages (dpkg, rpm, pacman) and kernels, in words, instead of paths")
 
 
 def run(context: Context, args: Namespace) -> Answer:
@@ -36,6 +38,8 @@ def run(context: Context, args: Namespace) -> Answer:
     words = [no_nul(word) for word in args.others]
     newer, words = _second_point(context, older, words)
     paths = [inner_path(word) for word in words]
+    if args.packages:
+        return _packages(context, older, newer, paths)
     with context.job(keep_output=False) as job:
         diff = context.engine.diff(older, newer, paths, job)
     if len(paths) == 1 and not diff.changes:
@@ -44,6 +48,22 @@ def run(context: Context, args: Namespace) -> Answer:
     if change is not None and all(e is None or e.kind is Kind.FILE for e in (change.old, change.new)):
         return _file(context, older, newer, diff, change)
     return _trees(context, diff)
+
+
+def _packages(context: Context, older: RestorePoint, newer: RestorePoint | None, paths: list[bytes]) -> Answer:
+    from engine.errors import UsageError
+    from engine.text import message
+
+    if paths:
+        raise UsageError("--packages takes no PATH: packages are of the whole system", hint="leave the paths out")
+    found = context.engine.software(older, newer)
+    for line in (*found.kernels, *found.packages):
+        context.out.data(message(line))
+    for note in found.notes:
+        context.warn(note)
+    context.out.info(f"{len(found.packages)} packages and {len(found.kernels)} kernels differ")
+    return Answer({"older": older.id, "newer": newer.id if newer else "live",
+                   "packages": [message(p) for p in found.packages], "kernels": [message(k) for k in found.kernels]})
 
 
 def _second_point(context: Context, older: RestorePoint,
