@@ -35,7 +35,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 class RollpointApp(App[int]):
     """The app. `clock` and `host` are given by tests and by the makers of pictures, so that these do not change."""
 
-    CSS_PATH = ["app.tcss", "dialogs.tcss"]
+    CSS_PATH = ["app.tcss", "dialogs.tcss", "changes.tcss", "browse.tcss", "rollback.tcss", "house.tcss"]
     TITLE = "Rollpoint"
     ENABLE_COMMAND_PALETTE = False
     NOTIFICATION_TIMEOUT = 8

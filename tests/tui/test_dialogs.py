@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from engine.config import Retention
 from engine.results import Damage, Fate
 from tests.tui.conftest import FULL, AppPilot, make_app, point_of, press, screen_text, settle, until
 from tests.tui.fake_engine import HOSTILE, FakeEngine
@@ -139,7 +140,7 @@ async def test_prune_previews_each_fate_and_needs_yes() -> None:
 async def test_prune_with_nothing_to_do_asks_nothing() -> None:
     engine = FakeEngine()
 
-    def fates(_rules: Retention | None = None) -> list[Fate]:
+    def fates(rules: Retention | None = None) -> list[Fate]:
         return [Fate(p, True, "newest") for p in engine.list]
 
     engine.fates = fates  # type: ignore[method-assign]

@@ -150,7 +150,7 @@ async def test_a_store_that_cannot_be_read(error: Exception) -> None:
 
 async def test_errors_of_actions_are_shown_with_their_hint() -> None:
     engine = FakeEngine()
-    for verb in ("annotate", "fates", "plan", "diff"):
+    for verb in ("annotate", "fates", "plan", "changes"):
         engine.fail[verb] = BusyError("the store is in use by root@web01, pid 812", hint="wait until it is done")
     engine.fail["fates"] = KeyError("x[/]")
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
