@@ -1,8 +1,8 @@
 """The one door to external programs: argv lists only, LC_ALL=C, a session of their own, stderr kept for the error.
 
-Short commands whose output is wanted whole go through `capture` (the `sh` library, baked safely: facts measured
-with sh 2.4: bytes arguments need latin-1, the default pty and the shared process group are dangerous). Commands
-that stream, take long or must be killable with all their children are a `Process`.
+Short commands whose output is wanted whole go through `call`. Commands that stream or take long are a `Process`. Both
+are killable with all their children. (The `sh` library did the first until its wait with a time limit, in version 2.4,
+was seen to come back before the output was read: empty in half of the runs of a quick command.)
 """
 
 from __future__ import annotations
@@ -33,32 +33,6 @@ def environment() -> dict[str, str]:
         if name in os.environ:
             env[name] = os.environ[name]
     return env
-
-
-def capture(argv: Sequence[Arg], *, ok: Sequence[int] = (0,), timeout: float = 60) -> bytes:
-    """Run a short command and return what it wrote to stdout.
-
-    Raises ToolError when it cannot be started, ends with a status not in `ok`, or runs longer than `timeout`
-    seconds (then its whole process group is killed).
-    """
-    import sh  # 55 ms: most runs of Rollpoint need no short command at all
-
-    words = [os.fsencode(a).decode("latin-1") for a in argv]
-    try:
-        command = sh.Command(words[0])
-    except sh.CommandNotFound:
-        raise ToolError(argv, 127, "not installed", hint=f"install {words[0]}") from None
-    running = command(*words[1:], _tty_out=False, _encoding="latin-1", _new_session=True, _bg=True, _bg_exc=False,
-                      _truncate_exc=False, _return_cmd=True, _env=environment(), _ok_code=list(range(256)))
-    try:
-        running.wait(timeout=timeout)
-    except sh.TimeoutException:
-        with contextlib.suppress(ProcessLookupError):
-            running.process.signal_group(signal.SIGKILL)
-        raise ToolError(argv, 124, f"still running after {timeout:.0f} s") from None
-    if running.exit_code not in ok:
-        raise ToolError(argv, running.exit_code, running.stderr.decode("utf-8", "backslashreplace"))
-    return bytes(running.stdout)
 
 
 class Process:
@@ -106,6 +80,14 @@ class Process:
         data = os.pread(self._stderr.fileno(), _STDERR_KEPT, max(0, size - _STDERR_KEPT))
         return data.decode("utf-8", "backslashreplace")
 
+    def output(self, timeout: float) -> bytes:
+        """Read stdout to its end and wait; raises ToolError, with everything killed, after `timeout` seconds."""
+        try:
+            return self._child.communicate(timeout=timeout)[0]
+        except subprocess.TimeoutExpired:
+            self.stop()
+            raise ToolError(self.argv, 124, f"still running after {timeout:.0f} s") from None
+
     def wait(self) -> int:
         """Wait for the end and return the exit status (negative: the signal that ended it)."""
         return self._child.wait()
@@ -144,14 +126,16 @@ class Process:
         self._stderr.close()
 
 
-def call(argv: Sequence[Arg], *, ok: Sequence[int] = (0,)) -> bytes:
-    """Run a quick command on a hot path without the `sh` library and return its stdout; raises ToolError."""
+def call(argv: Sequence[Arg], *, ok: Sequence[int] = (0,), timeout: float = 60) -> bytes:
+    """Run a short command and return what it wrote to stdout.
+
+    Raises ToolError when it cannot be started, ends with a status not in `ok`, or runs longer than `timeout` seconds
+    (then it is killed with all its children).
+    """
     with Process(argv) as process:
-        out = bytearray()
-        while chunk := process.stdout.read(65536):
-            out += chunk
+        out = process.output(timeout)
         process.check(ok)
-    return bytes(out)
+    return out
 
 
 def scratch() -> tempfile.TemporaryDirectory[str]:

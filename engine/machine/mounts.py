@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from engine.errors import ToolError
 from engine.run import Arg, Process, call
 
 LOCAL_TYPES = frozenset({
@@ -136,6 +138,39 @@ def private_space() -> Space:
     return Namespace() if os.geteuid() == 0 else Space()
 
 
+# In a chroot whose root is no mount point unshare(1) finds nothing to make private, and what is mounted then could
+# reach the system around it. Entering one's own namespace leaves the chroot (setns(2)), everything is made private from
+# there (MS_REC | MS_PRIVATE), and the chroot is entered again.
+_HOLD_IN_CHROOT = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+def call(name, *arguments):
+    if getattr(libc, name)(*arguments):
+        raise OSError(ctypes.get_errno(), f"{name}: {os.strerror(ctypes.get_errno())}")
+call("unshare", 0x00020000)
+root = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY)
+call("setns", namespace, 0x00020000)
+call("mount", None, b"/", None, 0x44000, None)
+os.fchdir(root)
+os.chroot(".")
+os.execvp("cat", ["cat"])
+"""
+
+
+def _started(argv: Sequence[Arg]) -> Process:
+    """Start the process that holds a namespace, and wait until it does. Raises ToolError."""
+    holder = Process(argv, feed=True)
+    try:
+        holder.stdin.write(b".")
+        if holder.stdout.read(1) != b".":
+            holder.check()
+    except OSError:
+        holder.check()
+        raise
+    return holder
+
+
 class Namespace(Space):
     """A private mount namespace that dies with this process, so that even a kill -9 leaves no mount behind.
 
@@ -145,23 +180,22 @@ class Namespace(Space):
     """
 
     def __init__(self) -> None:
-        self._holder = Process(["unshare", "--mount", "--propagation", "private", "--", "cat"], feed=True)
         try:
-            self._holder.stdin.write(b".")
-            if self._holder.stdout.read(1) != b".":
-                self._holder.check()
-        except OSError:
-            self._holder.check()
-            raise
+            self._holder = _started(["unshare", "--mount", "--propagation", "private", "--", "cat"])
+        except ToolError:
+            if any(mount.point == b"/" for mount in mounts()):
+                raise
+            self._holder = _started([sys.executable, "-I", "-c", _HOLD_IN_CHROOT])
 
     def run(self, argv: Sequence[Arg]) -> bytes:
         """Run a quick command inside and return its output; raises ToolError."""
         return call(self.wrap(argv))
 
     def wrap(self, argv: Sequence[Arg]) -> list[Arg]:
-        # Without --root a chroot that we run in would be left: entering a namespace goes to its own root.
+        # Without --root a chroot that we run in would be left, since entering a namespace goes to its own root; and
+        # without --wd the programs would stand in a directory outside of the namespace, which rsync cannot name.
         holder = f"/proc/{self._holder.pid}"
-        return ["nsenter", f"--mount={holder}/ns/mnt", f"--root={holder}/root", "--", *argv]
+        return ["nsenter", f"--mount={holder}/ns/mnt", f"--root={holder}/root", f"--wd={holder}/root", "--", *argv]
 
     def bind(self, source: bytes, target: bytes, *, read_only: bool) -> None:
         """Bind-mount the one file system at `source` on `target` (not what is mounted below it)."""

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from typing import IO, Protocol
 
 from engine.errors import ToolError
-from engine.run import capture
+from engine.run import call
 
 DPKG_STATUS = b"var/lib/dpkg/status"
 _PACMAN = b"var/lib/pacman/local"
@@ -77,19 +77,28 @@ def rpm(files: Files, scratch: str) -> dict[str, str]:
     of kernels) stand together, separated by commas."""
     for place in _RPM:
         for name in _RPM_FILES:
-            with files.open(place + b"/" + name) as database:
-                if database is not None:
-                    return _rpm_query(database, os.fsdecode(name), scratch)
+            if _copied(files, place + b"/" + name, scratch):
+                # What sqlite has not yet moved into the database itself stands in its write-ahead log.
+                _copied(files, place + b"/" + name + b"-wal", scratch)
+                return _rpm_query(os.fsdecode(name), scratch)
     return {}
 
 
-def _rpm_query(database: IO[bytes], name: str, scratch: str) -> dict[str, str]:
+def _copied(files: Files, path: bytes, scratch: str) -> bool:
+    """Copy a file into the directory `scratch`; whether there is one."""
+    with files.open(path) as source:
+        if source is None:
+            return False
+        with open(os.path.join(os.fsencode(scratch), os.path.basename(path)), "wb") as target:
+            shutil.copyfileobj(source, target)
+        return True
+
+
+def _rpm_query(name: str, scratch: str) -> dict[str, str]:
     if shutil.which("rpm") is None:
         raise ToolError(["rpm"], 127, "not installed", hint="install rpm here to see what becomes of the packages")
-    with open(os.path.join(scratch, name), "wb") as file:
-        shutil.copyfileobj(database, file)
     backend = {"rpmdb.sqlite": "sqlite", "Packages.db": "ndb", "Packages": "bdb_ro"}[name]
-    out = capture(["rpm", "--dbpath", scratch, "--define", f"_db_backend {backend}", "-qa", "--qf",
+    out = call(["rpm", "--dbpath", scratch, "--define", f"_db_backend {backend}", "-qa", "--qf",
                    r"%{NAME}.%{ARCH}\t%|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE}\n"])
     found: dict[str, str] = {}
     for line in sorted(out.decode("utf-8", "backslashreplace").splitlines()):

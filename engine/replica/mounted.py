@@ -14,7 +14,7 @@ from engine.points import RestorePoint
 from engine.replica.catalog import Catalog
 from engine.replica.layout import Store, remove_tree, user_name, write_file
 from engine.replica.opened import farm, overlay_argv, overlay_works, stage
-from engine.run import capture
+from engine.run import call
 from engine.text import printable
 
 
@@ -68,7 +68,7 @@ def mount(store: Store, point: RestorePoint, where: bytes, staging: str | None, 
         with Catalog.open(store) as catalog:
             argv = _prepare(store, catalog, point, stage_in, where, job)
         write_file(os.path.join(home, b"mount.json"), json.dumps(entry).encode())
-        capture(argv)
+        call(argv)
     except BaseException:
         _remove(store, os.path.basename(home), entry)
         raise
@@ -91,7 +91,7 @@ def umount(store: Store, where: bytes) -> None:
     for name, entry in _listed(store).items():
         if bytes.fromhex(entry["where"]) == where:
             try:
-                capture(["umount", where])
+                call(["umount", where])
             except ToolError as error:
                 raise BusyError(f"{printable(where)} cannot be unmounted: {error.stderr.strip()}",
                                 hint="leave the directory and close what is open in it") from None
