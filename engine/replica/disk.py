@@ -56,7 +56,8 @@ def read_xattrs(full: bytes) -> tuple[tuple[bytes, bytes], ...]:
             try:
                 pairs.append((name, os.getxattr(full, name, follow_symlinks=False)))
             except OSError as error:
-                if error.errno != errno.ENODATA:  # it vanished since it was listed
+                # It vanished since it was listed; or we may not read the file at all, which rsync reports.
+                if error.errno not in (errno.ENODATA, errno.EACCES, errno.EPERM):
                     raise
     return tuple(sorted(pairs))
 
