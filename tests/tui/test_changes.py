@@ -94,7 +94,7 @@ async def test_the_tree_and_its_counts() -> None:
     async with make_app(engine_with()).run_test(size=(80, 30)) as pilot:
         await opened(pilot)
         text = screen_text(pilot)
-        assert "Changes since point 12" in text and " until now" in text
+        assert "Changes since point 12" in text and "ago, until now" in text
         assert "13 created   4 changed   2 attributes   1 deleted   7.7 MiB in all" in text
         assert "kernel 6.1.0-27-amd64 comes, 2 packages, 2 changes in /boot" in text
         assert names(pilot) == ["v boot/", "v grub/", "grub.cfg", "vmlinuz-6.1.0-27", "v etc/", "fstab", "mtab",
@@ -253,7 +253,7 @@ async def test_two_points_can_be_swapped() -> None:
         await settle(pilot)
         pilot.app.push_screen(ChangesScreen(engine.list[3], engine.list[0]))
         await settle(pilot)
-        assert "Changes from point 9" in screen_text(pilot) and " to point 12" in screen_text(pilot)
+        assert "Changes from point 9" in screen_text(pilot) and ", to point 12" in screen_text(pilot)
         await press(pilot, "slash", "g", "enter", "s")
         assert "Changes from point 12" in screen_text(pilot) and len(names(pilot)) == 24
         await press(pilot, "escape", "d", "s")

@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.widgets import Static
 
-from engine.entries import Change, Status
+from engine.entries import Change, Kind, Status
 from engine.errors import CancelledError
 from engine.events import Job
 from engine.points import RestorePoint
@@ -67,7 +67,7 @@ class ChangesScreen(BaseScreen[None]):
         until = content(*point_title(self._newer, now)) if self._newer else content(("now", "head"))
         since = content(("Changes since " if self._newer is None else "Changes from ", "dim"),
                         *point_title(self._older, now))
-        self.query_one("#subject", Static).update(since + content((" until " if not self._newer else " to ", "dim"))
+        self.query_one("#subject", Static).update(since + content((", until " if not self._newer else ", to ", "dim"))
                                                   + until)
         self._tree = self._software = None
         self._work = LongJob()
@@ -113,11 +113,14 @@ class ChangesScreen(BaseScreen[None]):
         """Packages and kernels, once both they and the paths are known."""
         if self._tree is None:
             return
-        boot = self._tree.below(_BOOT)
+        tree = self._tree
+        # That something in a directory changed is said by what changed there, not by the directory's own time.
+        boot = [node for node in tree.below(_BOOT)
+                if not (tree.kind_of(node) is Kind.DIR and tree.status_of(node) is Status.ATTRS)]
         line = software_line(self._software, len(boot))
         self.query_one("#software").display = bool(line)
         self.query_one("#software", Static).update(content(*line))
-        lines, paths = software_rows(self._software, self._tree, boot)
+        lines, paths = software_rows(self._software, tree, boot)
         self.query_one(ChangePane).add("Software", lines, paths)
         self._say_keys()
 

@@ -103,6 +103,10 @@ class ChangePane(Vertical):
         node = self._node()
         return None if node is None or self._tree is None else self._tree.path(node)
 
+    def on_descendant_focus(self) -> None:
+        """Other keys do something in the list than in the filter."""
+        self.post_message(self.Told())
+
     # --- what is shown -------------------------------------------------------------------------------------------
 
     def show(self, tree: ChangeTree, view: TreeView, detail: Detail | None = None) -> None:

@@ -94,7 +94,7 @@ class TreeRows:
 
     def _name(self, node: int, width: int, own: Status | None, *, folder: bool) -> list[Segment]:
         tree = self.view.tree
-        look = LOOKS[own] if own else "strong" if folder else ""
+        look = "strong" if folder and own in (None, Status.ATTRS) else LOOKS[own] if own else ""
         slash = "/" if tree.kind_of(node) is Kind.DIR and node else ""
         if self.flat:
             return [("  " + fit(path(tree.path(node)) + slash, max(1, width - 3), keep_end=True), look)]
@@ -123,7 +123,8 @@ def describe_node(view: TreeView, node: int) -> list[Segment]:
         found = view.counts(node)
         words = [f"{count(sum(found[s] for s in statuses))} {word}" for word, statuses in (
             ("created", (Status.CREATED,)), ("changed", (Status.CHANGED, Status.TYPE)),
-            ("attributes", (Status.ATTRS,)), ("deleted", (Status.DELETED,))) if sum(found[s] for s in statuses)]
+            ("with other attributes", (Status.ATTRS,)), ("deleted", (Status.DELETED,)))
+            if sum(found[s] for s in statuses)]
         parts.append((f"   {', '.join(words)}", "dim"))
         if view.bytes(node):
             parts.append((f"   {size(view.bytes(node))}", "dim"))
