@@ -20,6 +20,8 @@ from tui.text import safe
 
 READ = 4 << 20
 """How many bytes of a content are looked at; callers ask the engine for as many."""
+LINES = 200_000
+"""How many lines of a text are looked at: more take memory, and nobody reads them."""
 PIECE = 2000
 """A line longer than this is cut into pieces of as many characters, each a row."""
 CONTEXT = 3
@@ -52,6 +54,13 @@ def text_of(data: bytes, *, whole: bool = True) -> str:
     if not whole and b"\n" in data:
         data = data[:data.rindex(b"\n") + 1]
     return data.decode("utf-8", "surrogateescape")
+
+
+def first_lines(data: bytes) -> bytes:
+    """Return the first `LINES` lines of a content."""
+    if data.count(b"\n") < LINES:
+        return data
+    return data[:len(data) - len(data.split(b"\n", LINES)[-1])]
 
 
 def text_sheet(data: bytes, *, whole: bool = True) -> Sheet:
@@ -227,7 +236,8 @@ def lay_out(found: Comparison, *, side_by_side: bool, context: int | None = CONT
 
 @dataclass(frozen=True, slots=True)
 class FileDiff:
-    """Two contents of a file (None: absent), looked at. `binary` says how they are best shown."""
+    """Two contents of a file (None: absent), looked at. `binary` says how they are best shown; `lines_cut` that the
+    text has more than `LINES` lines."""
 
     old: FileContent | None
     new: FileContent | None
@@ -235,6 +245,7 @@ class FileDiff:
     bytes: Comparison
     binary: bool
     same: bool
+    lines_cut: bool = False
 
     @property
     def single(self) -> bool:
@@ -254,8 +265,12 @@ def look(old: FileContent | None, new: FileContent | None) -> FileDiff:
     same = len(sides) == 2 and old is not None and new is not None and (old.data, old.size) == (new.data, new.size)
     left, right = old or FileContent(b"", 0), new or FileContent(b"", 0)
     dumps = compare_bytes(hex_sheet(left.data), hex_sheet(right.data))
-    text = compare_text(text_sheet(left.data, whole=left.whole), text_sheet(right.data, whole=right.whole))
-    return FileDiff(old, new, text, dumps, binary, same)
+    sheets, cut = [], False
+    for side in (left, right):
+        beginning = first_lines(side.data)
+        cut = cut or len(beginning) < len(side.data)
+        sheets.append(text_sheet(beginning, whole=len(beginning) == side.size))
+    return FileDiff(old, new, compare_text(*sheets), dumps, binary, same, cut)
 
 
 def differing(one: str, other: str) -> tuple[int, int]:

@@ -46,17 +46,28 @@ def match(old: Sequence[Hashable], new: Sequence[Hashable]) -> Matching:
             continue
         left -= high_a - low_a + high_b - low_b
         anchors = _anchors(a[low_a:high_a], b[low_b:high_b]) if left > 0 else []
-        area = (high_a - low_a) * (high_b - low_b)
         if anchors:
             todo += _between(anchors, low_a, high_a, low_b, high_b)
             found += [Block(low_a + i, low_b + j, 1) for i, j in anchors]
-        elif area <= min(_AREA, left):
-            left -= area
-            pairs = SequenceMatcher(None, a[low_a:high_a], b[low_b:high_b], autojunk=False).get_matching_blocks()
-            found += [Block(low_a + i, low_b + j, size) for i, j, size in pairs if size]
-        else:
+            continue
+        in_both = set(a[low_a:high_a]).intersection(b[low_b:high_b])
+        some_a = [i for i in range(low_a, high_a) if a[i] in in_both]
+        some_b = [j for j in range(low_b, high_b) if b[j] in in_both]
+        area = len(some_a) * len(some_b)
+        if area > min(_AREA, left):
             coarse = True
+            continue
+        left -= area
+        found += _small(a, b, some_a, some_b)
     return Matching(_merged(found), coarse)
+
+
+def _small(a: list[int], b: list[int], some_a: list[int], some_b: list[int]) -> list[Block]:
+    """What difflib finds, looking only at some places of each side."""
+    if not some_a:
+        return []
+    blocks = SequenceMatcher(None, [a[i] for i in some_a], [b[j] for j in some_b], autojunk=False)
+    return [Block(some_a[i + n], some_b[j + n], 1) for i, j, size in blocks.get_matching_blocks() for n in range(size)]
 
 
 def _trimmed(a: list[int], b: list[int], place: tuple[int, int, int, int],

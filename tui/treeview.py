@@ -35,6 +35,7 @@ class TreeView:
         self.flat = array("I", compress(range(len(tree)), self.status))
         self._bytes = array("q", accumulate(self._weights(), initial=0))
         self._folders = array("I", (i for i, end in enumerate(tree.end) if end > i + 1))
+        self._counted: dict[int, dict[Status, int]] = {}
         self.joined = bytearray(len(tree))
         everything = self._in_view()
         self._all_closed = self._closed(everything, tree.deep)     # made here: a key must not wait for it
@@ -144,7 +145,12 @@ class TreeView:
     def counts(self, node: int) -> dict[Status, int]:
         """How many paths at and below a node changed in each way."""
         end = self.tree.end[node]
-        return {status: self.status.count(code, node, end) for code, status in enumerate(STATUSES, 1)}
+        if node not in self._counted:
+            found = {status: self.status.count(code, node, end) for code, status in enumerate(STATUSES, 1)}
+            if end - node < _BLOCK:
+                return found
+            self._counted[node] = found     # milliseconds each, and drawn again with every key
+        return self._counted[node]
 
     def bytes(self, node: int) -> int:
         """The bytes that the changes at and below a node are about."""

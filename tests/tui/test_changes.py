@@ -315,6 +315,8 @@ async def test_sizes(size: tuple[int, int]) -> None:
             assert len(lines) == size[1] and "web01" in lines[0]
         if size[0] >= 40:
             assert "boot/" in screen_text(pilot)
+        if size == (40, 10):    # header, what is compared, kinds, titles, the line of detail and the keys take six
+            assert len([line for line in screen_text(pilot).splitlines() if "/" in line]) >= 4
 
 
 async def test_a_million_changes() -> None:
@@ -343,7 +345,7 @@ async def test_a_million_changes() -> None:
 async def until_there(pilot: AppPilot) -> None:
     """Wait for a comparison that takes its time."""
     end = time.monotonic() + 60
-    while not pilot.app.screen.query_one("#changes").display:
+    while pilot.app.screen.query_one("#changes").has_class("-gone"):
         assert time.monotonic() < end, screen_text(pilot)
         await asyncio.sleep(0.05)
     await settle(pilot)

@@ -12,12 +12,14 @@ from tui.filediff import (
     COME,
     GAP,
     GONE,
+    LINES,
     PAIR,
     SAME,
     Comparison,
     compare_bytes,
     compare_text,
     differing,
+    first_lines,
     hex_sheet,
     lay_out,
     look,
@@ -60,6 +62,8 @@ def test_a_matching_leads_from_the_old_lines_to_the_new(seed: int) -> None:
 def test_a_moved_line_and_an_insertion_are_seen_as_such() -> None:
     found = match(list("abcdef"), list("abXcdef"))
     assert [tuple(b) for b in found.blocks] == [(0, 0, 2), (2, 3, 4)] and not found.coarse
+    rotated = match([f"old {i}" for i in range(3000)], [f"new {i}" for i in range(3000)])
+    assert rotated == ([], False), "nothing in common is no reason to give up"
     assert match([], list("ab")).blocks == [] and match(list("ab"), list("ab")).blocks == [(0, 0, 2)]
 
 
@@ -109,6 +113,14 @@ def test_a_cut_content_ends_with_its_last_whole_line() -> None:
     assert [text_sheet(b"a\nb\nhal", whole=False).line(i) for i in range(2)] == ["a", "b"]
     assert len(text_sheet(b"a\nb\nhal", whole=False)) == 2
     assert len(text_sheet(b"no end at all", whole=False)) == 1
+
+
+def test_texts_of_very_many_lines_are_cut() -> None:
+    data = b"\n" * (LINES + 10)
+    found = look(FileContent(data, len(data)), FileContent(data + b"x\n", len(data) + 2))
+    assert found.lines_cut and len(found.text.old) == LINES and found.text.hunks == 0 and found.bytes.hunks == 1
+    assert not look(None, FileContent(b"a\nb", 3)).lines_cut
+    assert len(first_lines(b"x\n" * LINES)) == 2 * LINES == len(first_lines(b"x\n" * LINES + b"more"))
 
 
 def test_long_lines_are_cut_into_pieces_that_differ_where_they_differ() -> None:

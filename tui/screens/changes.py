@@ -71,8 +71,7 @@ class ChangesScreen(BaseScreen[None]):
                                                   + until)
         self._tree = self._software = None
         self._work = LongJob()
-        for name, there in (("#work", True), ("#changes", False), ("#totals", False), ("#software", False)):
-            self.query_one(name).display = there
+        self._show(compared=False)
         self.query_one(ProgressPanel).follow(self._work)
         self._say_keys()
         engine, older, newer, job = self.rollpoint.engine, self._older, self._newer, self._work.job
@@ -88,6 +87,12 @@ class ChangesScreen(BaseScreen[None]):
         """Nobody waits for the answer any more."""
         self._work.job.cancel()
 
+    def _show(self, *, compared: bool) -> None:
+        """The lists, or how far the comparison is. By a class, so that low screens can do without the totals."""
+        for name, there in (("#work", not compared), ("#changes", compared), ("#totals", compared)):
+            self.query_one(name).set_class(not there, "-gone")
+        self.query_one("#software").add_class("-gone")
+
     def _failed(self, error: BaseException) -> None:
         self.dismiss(None)
         if not isinstance(error, CancelledError):
@@ -97,8 +102,7 @@ class ChangesScreen(BaseScreen[None]):
         tree, view = made
         self._tree = tree
         engine, older, newer = self.rollpoint.engine, self._older, self._newer
-        self.query_one("#work").display = False
-        self.query_one("#changes").display = self.query_one("#totals").display = True
+        self._show(compared=True)
         self.query_one("#totals", Static).update(content(*totals(view)))
         pane = self.query_one(ChangePane)
         pane.show(tree, view, lambda name: engine.change(older, newer, name))
@@ -118,7 +122,7 @@ class ChangesScreen(BaseScreen[None]):
         boot = [node for node in tree.below(_BOOT)
                 if not (tree.kind_of(node) is Kind.DIR and tree.status_of(node) is Status.ATTRS)]
         line = software_line(self._software, len(boot))
-        self.query_one("#software").display = bool(line)
+        self.query_one("#software").set_class(not line, "-gone")
         self.query_one("#software", Static).update(content(*line))
         lines, paths = software_rows(self._software, tree, boot)
         self.query_one(ChangePane).add("Software", lines, paths)

@@ -33,7 +33,7 @@ class _Found(NamedTuple):
 class FileDiffScreen(BaseScreen[None]):
     """One path, from `older` to `newer`; None is the live system, on either side."""
 
-    BINDINGS = [Binding("escape,q,enter", "leave", "Back", show=False), Binding("a", "facts", show=False)]
+    BINDINGS = [Binding("escape,q", "leave", "Back", show=False), Binding("a", "facts", show=False)]
     KEYS = (*FileDiffView.KEYS, ("a", "what else differs: mode, owner, times, attributes"), ("esc", "back to the list"))
     NOTES = ("- is a line of the older content, + one of the newer. Underlined is what differs within a line.",
              "Characters that a terminal would obey are shown as \\x1b and the like; so are the ends of DOS lines.")

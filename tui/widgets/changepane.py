@@ -146,7 +146,8 @@ class ChangePane(Vertical):
         self.post_message(self.Told())
 
     def _say(self, parts: Sequence[Segment]) -> None:
-        self.query_one("#view-line", Static).update(content(*parts))
+        # The line never changes its height, so nothing has to be laid out anew.
+        self.query_one("#view-line", Static).update(content(*parts), layout=False)
 
     @property
     def _words(self) -> str:

@@ -17,12 +17,12 @@ Dressed = list[list[Segment]] | None
 
 class FileRows:
     """A `RowSource` over the rows of a comparison. `shift` is how many cells the text is moved to the left; `end` is
-    said in a row of its own behind the last (what was not read)."""
+    said in a row of its own behind the last (what was not read). With `places` both sides have the same numbers."""
 
     def __init__(self, found: Comparison, rows: Rows, *, side_by_side: bool = False, alone: bool = False,
-                 dressed: tuple[Dressed, Dressed] = (None, None), end: str = "") -> None:
+                 places: bool = False, dressed: tuple[Dressed, Dressed] = (None, None), end: str = "") -> None:
         self.found, self.rows = found, rows
-        self.side_by_side, self.alone = side_by_side, alone
+        self.side_by_side, self.alone, self._places = side_by_side, alone, places
         self._dressed = dressed
         self._end = end
         self.shift = 0
@@ -48,7 +48,7 @@ class FileRows:
         if self.side_by_side:
             return self._beside(kind, old, new, width)
         gutter = self._gutter(old, self.found.old) if kind != COME else ""
-        if not self.alone and width >= 60:
+        if not self.alone and not self._places and width >= 60:
             gutter = fit(gutter, self.found.old.gutter, right=True)
             gutter += " " + fit(self._gutter(new, self.found.new) if kind != GONE else "", self.found.new.gutter,
                                 right=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from textual import events
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from engine.results import FileContent
-from tui.filediff import CONTEXT, Comparison, FileDiff, Part, Sheet, lay_out, look, text_of
+from tui.filediff import CONTEXT, LINES, Comparison, FileDiff, Part, Sheet, lay_out, look, text_of
 from tui.syntax import dress
 from tui.text import Segment, content, count, plural, size
 from tui.widgets.filerows import Dressed, FileRows
@@ -162,8 +162,9 @@ class FileDiffView(Vertical):
         dressed = looked.dressed if found is looked.diff.text else (None, None)
         if looked.diff.single:      # the one content there is stands on both sides
             dressed = (dressed[0] or dressed[1],) * 2
-        source = FileRows(rows_of, rows, side_by_side=beside, alone=looked.diff.single, dressed=dressed,
-                          end=_not_read(looked.diff))
+        source = FileRows(rows_of, rows, side_by_side=beside, alone=looked.diff.single,
+                          places=found is looked.diff.bytes, dressed=dressed,
+                          end=_not_read(looked.diff, as_text=found is looked.diff.text))
         cursor = 0
         if isinstance(before, FileRows) and not first and before.rows.hunks and rows.hunks:
             passed = sum(1 for row in before.rows.hunks if row <= self.rows.cursor)
@@ -217,6 +218,12 @@ class FileDiffView(Vertical):
             source.shift = max(0, source.shift - _STEP) if by < 0 else min(source.shift + _STEP, most + _STEP)
             self.rows.refresh()
 
+    @on(RowList.Moved)
+    @on(RowList.Chosen)
+    def _own(self, event: RowList.Moved | RowList.Chosen) -> None:
+        """The lines are this view's own: a screen that has other lists must not take them for rows of these."""
+        event.stop()
+
     def hints(self) -> list[Hint]:
         """Return the keys that do something now."""
         modes = self.modes
@@ -236,8 +243,10 @@ def _alone(found: Comparison, diff: FileDiff) -> Comparison:
     return Comparison(sheet, sheet, (Part(True, 0, len(sheet), 0, len(sheet)),) if len(sheet) else ())
 
 
-def _not_read(diff: FileDiff) -> str:
-    """What was not read, in words."""
+def _not_read(diff: FileDiff, *, as_text: bool) -> str:
+    """What was not looked at, in words."""
+    if as_text and diff.lines_cut:
+        return f"Only the first {count(LINES)} lines are compared; bytes (m) show more."
     cut = [side for side in (diff.old, diff.new) if side is not None and not side.whole]
     if not cut:
         return ""
