@@ -72,6 +72,8 @@ async def test_every_screen(name: bytes) -> None:
         await press(pilot, "escape", "v", "enter")
         literal(pilot, printable(name))
         await press(pilot, "enter", "d")
+        literal(pilot, "v srv/[b]dir/")
+        await press(pilot, "down")
         literal(pilot, f"/srv/[b]dir/{printable(sorted(HOSTILE)[0])}")
         await press(pilot, "enter")
         first = name.decode("utf-8", "surrogateescape").split("\n")[0]
@@ -83,7 +85,7 @@ async def test_every_screen(name: bytes) -> None:
 async def test_every_name_in_a_list_of_changes() -> None:
     async with make_app(engine_with(b"x")).run_test(size=(220, 30)) as pilot:
         await settle(pilot)
-        await press(pilot, "d")
+        await press(pilot, "d", "f", "g")
         for known in sorted(HOSTILE):
             literal(pilot, f"/srv/[b]dir/{printable(known)}")
             await press(pilot, "down")
