@@ -45,8 +45,8 @@ def _values(entry: Entry) -> list[tuple[str, str]]:
 def _time(nanoseconds: int) -> str:
     seconds, rest = divmod(nanoseconds, 1_000_000_000)
     try:
-        when = datetime.fromtimestamp(seconds, UTC)
-        return stamp(when).replace(" ", f".{rest:09d} ", 2).replace(f".{rest:09d} ", " ", 1)
+        clock, zone = stamp(datetime.fromtimestamp(seconds, UTC)).rsplit(" ", 1)
+        return f"{clock}.{rest:09d} {zone}"
     except (ValueError, OverflowError, OSError):    # a time that no calendar has
         return f"{seconds}.{rest:09d} seconds since 1970"
 

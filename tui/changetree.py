@@ -109,6 +109,11 @@ class ChangeTree:
         return len(self.status)
 
     @property
+    def counts(self) -> dict[Status, int]:
+        """How many paths changed in each way."""
+        return {status: self.status.count(code) for status, code in _CODES.items()}
+
+    @property
     def changes(self) -> int:
         """How many paths changed."""
         return len(self.status) - self.status.count(0)
@@ -166,12 +171,9 @@ class ChangeTree:
         """Whether something below it changed."""
         return self.end[node] > node + 1
 
-    def weight(self, node: int) -> int:
-        """The bytes that a change is about: the newer content, or the older one when there is no newer."""
-        if self.status[node] in (0, _CODES[Status.ATTRS]):
-            return 0
-        size = self.new_size[node]
-        return max(0, self.old_size[node] if self.status[node] == _CODES[Status.DELETED] else size)
+    def size(self, node: int) -> int:
+        """The size of a regular file, of the older one where there is no newer; -1 for everything else."""
+        return (self.old_size if self.status[node] == _CODES[Status.DELETED] else self.new_size)[node]
 
     # --- by name -------------------------------------------------------------------------------------------------
 

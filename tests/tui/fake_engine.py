@@ -160,7 +160,7 @@ class FakeEngine:
         self._enter("changes")
         self._find(older)
         self._work(job, "comparing")
-        yield from self.found
+        yield from sorted(self.found, key=lambda c: c.path.replace(b"/", b"\0"))   # in walk order, as the engine does
 
     def change(self, older: RestorePoint, newer: RestorePoint | None, path: bytes) -> Change | None:
         self._enter("change")

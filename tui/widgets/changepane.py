@@ -131,10 +131,8 @@ class ChangePane(Vertical):
     def _label(self) -> None:
         labels: list[str] = []
         if self._tree is not None:
-            status = self._tree.status
-            for name, statuses in VIEWS:
-                number = sum(status.count(code) for code in (list(type(statuses[0])).index(s) + 1 for s in statuses))
-                labels.append(f"{name} {count(number)}")
+            found = self._tree.counts
+            labels = [f"{name} {count(sum(found[status] for status in statuses))}" for name, statuses in VIEWS]
         self.bar.show([*labels, *(f"{name} {count(len(source))}" for name, source in self._more)])
 
     def _fill(self, view: TreeView, kind: int, words: str, keep: int | None = None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from engine.entries import Kind, Status
 from engine.text import printable
 from tui.text import Segment, count, fit, path, size
@@ -38,8 +40,6 @@ class TreeRows:
         """The row of a node, or one near it."""
         if not self.flat:
             return self.view.row(node)
-        from bisect import bisect_left
-
         return bisect_left(self.view.flat, node)
 
     def heading(self, width: int) -> Row | None:
@@ -64,10 +64,8 @@ class TreeRows:
         parts: list[Segment] = [(" ", "")]
         parts += self._counts(node, counts, folder=folder)
         if sizes:
-            number = self.view.bytes(node) if folder else max(tree.new_size[node], tree.old_size[node]) if (
-                tree.status_of(node) is Status.DELETED) else tree.new_size[node]
-            parts.append(("  " + fit(size(number) if number > 0 or (number == 0 and not folder) else "", sizes,
-                                     right=True), "dim"))
+            number = (self.view.bytes(node) or -1) if folder else tree.size(node)
+            parts.append(("  " + fit(size(number) if number >= 0 else "", sizes, right=True), "dim"))
         if what:
             parts.append(("  " + fit(" ".join(tree.what_of(node)), what), "dim"))
         own = tree.status_of(node) if status else None
