@@ -196,6 +196,15 @@ async def test_details_and_the_difference_of_a_path() -> None:
         assert "/etc/fstab   file changed" in screen_text(pilot)
 
 
+async def test_a_directory_that_only_leads_to_matches_shows_nothing_of_its_own() -> None:
+    async with make_app(engine_with()).run_test(size=(120, 30)) as pilot:
+        await opened(pilot)
+        assert " a1 " in rows(pilot)[7] and "mode" in rows(pilot)[7] and "ssh/" in rows(pilot)[7]
+        await press(pilot, "slash", *"moduli", "enter")
+        assert "ssh/" in rows(pilot)[0] and "mode" not in rows(pilot)[0] and rows(pilot)[0].startswith(" -1 ")
+        assert "/etc/ssh/   1 deleted" in screen_text(pilot)
+
+
 async def test_packages_kernels_and_boot() -> None:
     async with make_app(engine_with()).run_test(size=(80, 30)) as pilot:
         await opened(pilot)

@@ -133,6 +133,18 @@ async def test_binary_contents_are_shown_as_bytes() -> None:
         assert view.mode == "hex side by side"
 
 
+async def test_what_differs_in_a_line_is_marked() -> None:
+    engine = Files(b"listen 80;\n" + bytes(40), b"listen 8080;\n" + bytes(40))
+    async with make_app(engine).run_test(size=(100, 24)) as pilot:
+        view = await open_file(pilot, engine)
+        source = view.rows.source
+        marked = [[text for text, look in source.row(row, 100) if look in ("plus", "minus")] for row in range(2)]
+        assert all("".join(marks) for marks in marked), "each byte that differs"
+        await press(pilot, "m", "m")
+        source = view.rows.source
+        assert ("80", "plus") in [piece for row in range(len(source)) for piece in source.row(row, 100)]
+
+
 async def test_one_content_alone() -> None:
     for old, new in ((None, b"first\nsecond\n"), (b"first\nsecond\n", None)):
         engine = Files(old, new)

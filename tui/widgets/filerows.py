@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 from rich.cells import cell_len
 
 from tui.filediff import COME, GAP, GONE, SAME, Comparison, Rows, Sheet, differing
@@ -24,6 +26,7 @@ class FileRows:
         self.found, self.rows = found, rows
         self.side_by_side, self.alone, self._places = side_by_side, alone, places
         self._dressed = dressed
+        self._marked = _marked_places if places else _marked
         self._end = end
         self.shift = 0
 
@@ -91,7 +94,7 @@ class FileRows:
         sheet, beside = (self.found.old, self.found.new) if kind == GONE else (self.found.new, self.found.old)
         if other < 0:
             return [(sheet.line(mine), _LOOKS[kind])]
-        return _marked(sheet.line(mine), beside.line(other), kind)
+        return self._marked(sheet.line(mine), beside.line(other), kind)
 
     def _plain(self, at: int, *, new: bool) -> list[Segment]:
         """A line as it is, with the colours of its words where it has any."""
@@ -110,8 +113,8 @@ class FileRows:
         a = sheets.old.line(old) if old >= 0 else ""
         b = sheets.new.line(new) if new >= 0 else ""
         both = old >= 0 and new >= 0
-        gone = _marked(a, b, GONE) if both else [(a, "bad")]
-        come = _marked(b, a, COME) if both else [(b, "good")]
+        gone = self._marked(a, b, GONE) if both else [(a, "bad")]
+        come = self._marked(b, a, COME) if both else [(b, "good")]
         return [*self._half(gone, "-" if old >= 0 else " ", "bad", old, sheets.old, left), (" │ ", "dim"),
                 *self._half(come, "+" if new >= 0 else " ", "good", new, sheets.new, right)]
 
@@ -126,6 +129,12 @@ def _marked(mine: str, other: str, kind: int) -> list[Segment]:
     if end - start > len(mine) * 2 // 3 or start >= end:
         return [(mine, _LOOKS[kind])]
     return [(mine[:start], _LOOKS[kind]), (mine[start:end], _MARKED[kind]), (mine[end:], _LOOKS[kind])]
+
+
+def _marked_places(mine: str, other: str, kind: int) -> list[Segment]:
+    """A line of a hex dump, each place marked that differs."""
+    runs = groupby(zip(mine, other, strict=False), key=lambda pair: pair[0] != pair[1])
+    return [("".join(pair[0] for pair in run), (_MARKED if differs else _LOOKS)[kind]) for differs, run in runs]
 
 
 def _window(pieces: list[Segment], shift: int, room: int, *, pad: bool = False) -> list[Segment]:

@@ -67,7 +67,7 @@ class TreeRows:
             number = (self.view.bytes(node) or -1) if folder else tree.size(node)
             parts.append(("  " + fit(size(number) if number >= 0 else "", sizes, right=True), "dim"))
         if what:
-            parts.append(("  " + fit(" ".join(tree.what_of(node)), what), "dim"))
+            parts.append(("  " + fit(" ".join(tree.what_of(node)) if status else "", what), "dim"))
         own = tree.status_of(node) if status else None
         return [*parts, *self._name(node, width - sum(len(text) for text, _ in parts), own, folder=folder)]
 
@@ -112,7 +112,7 @@ def _widths(width: int) -> tuple[int, int, int]:
 def describe_node(view: TreeView, node: int) -> list[Segment]:
     """Return a node in words, from the columns alone: for the line under the list."""
     tree = view.tree
-    own = tree.status_of(node)
+    own = tree.status_of(node) if view.status[node] else None
     slash = "/" if tree.kind_of(node) is Kind.DIR and node else ""
     parts: list[Segment] = [(path(tree.path(node)) + slash, "strong")]
     if own is not None:
