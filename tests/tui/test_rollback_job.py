@@ -16,7 +16,7 @@ from engine.errors import BusyError, RollpointError
 from engine.events import Job, Progress
 from engine.results import RollbackPlan, RollbackResult
 from tests.tui.fake_engine import HOSTILE, FakeEngine
-from tui import rollback_job, rollback_run
+from tui import rollback_registry, rollback_run
 from tui.rollback_job import DetachedRunner, Runner, RunState, ThreadRunner, make_order, result_of, write_result
 
 CONFIG = Config(store="/s/\udce9", root="/r", excludes=("a", "*.swp"), databases=("/var/lib/mysql",),
@@ -57,8 +57,9 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str) -> De
     from engine import run
 
     real = run.detach
-    monkeypatch.setattr(rollback_job, "run_directory", lambda: str(tmp_path))
-    monkeypatch.setattr(run, "detach", lambda argv, log: real([sys.executable, "-c", program, argv[-1]], log))
+    monkeypatch.setattr(rollback_registry, "run_directory", lambda: str(tmp_path))
+    monkeypatch.setattr(run, "detach",
+                        lambda argv, log, keep: real([sys.executable, "-c", program, argv[-1]], log, keep))
     runner = DetachedRunner(CONFIG)
     runner.start("rollback", plan_of(FakeEngine()))
     return runner
@@ -90,7 +91,7 @@ def test_an_error_line_is_that_error(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 
 def test_the_program_itself_reports_what_it_cannot_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(rollback_job, "run_directory", lambda: str(tmp_path))
+    monkeypatch.setattr(rollback_registry, "run_directory", lambda: str(tmp_path))
     runner = DetachedRunner(Config(store=str(tmp_path / "none"), root=str(tmp_path)))
     runner.start("rollback", plan_of(FakeEngine()))
     state = watched(runner)
@@ -99,19 +100,19 @@ def test_the_program_itself_reports_what_it_cannot_do(monkeypatch: pytest.Monkey
 
 
 def test_orders_lie_where_only_we_can_read_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    place = rollback_job.run_directory()
+    place = rollback_registry.run_directory()
     found = os.stat(place)
     assert found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) == 0o700
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     (tmp_path / "rollpoint").symlink_to("/tmp")
-    other = rollback_job.run_directory()
+    other = rollback_registry.run_directory()
     assert other != str(tmp_path / "rollpoint") and stat.S_IMODE(os.stat(other).st_mode) == 0o700
     os.rmdir(other)
 
 
 @pytest.mark.parametrize("verb", ["rollback", "resume", "undo"])
-def test_in_this_process(verb: rollback_job.Verb) -> None:
+def test_in_this_process(verb: rollback_registry.Verb) -> None:
     engine = FakeEngine()
     engine.warnings = ("careful",)
     runner = ThreadRunner(engine)
