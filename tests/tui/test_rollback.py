@@ -18,7 +18,6 @@ from tui.rollback_registry import Run, Verb
 from tui.screens.points import PointsScreen
 from tui.screens.rollback import RollbackScreen
 
-
 TO_CHANGES = ("r", "enter")
 TO_YES = (*TO_CHANGES, "enter", "enter")
 ROLL_BACK = (*TO_YES, *"yes", "enter")

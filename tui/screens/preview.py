@@ -14,7 +14,7 @@ from tui.summary import Summary, weight
 from tui.text import Line, Segment, content, count, field, plural, safe, size, stamp
 from tui.widgets.changerows import ChangeRows
 from tui.widgets.rows import RowSource
-from tui.widgets.scopes import scope_title
+from tui.widgets.scopes import WHOLE, scope_title
 from tui.widgets.viewlist import TextRows
 
 _NAMED, _FEW, _LARGEST = 6, 3, 100
@@ -26,6 +26,8 @@ def preview_rows(plan: RollbackPlan, summary: Summary, now: datetime) -> list[Li
     rows: list[Line] = finding_rows(plan, "blocker")
     if plan.diff.changes:
         rows.append(field("It will", *_totals(summary)))
+        if plan.scope != (WHOLE,):
+            rows.append(field("Scope", *scope_title(plan.scope), ("; all else stays as it is", "dim")))
         rows.append(field("Lost", ("all changes since then", "warn"), f", {human_age(plan.point.age(now))}"))
     else:
         rows.append(content(("Nothing differs from that point: there is nothing to roll back.", "good")))
