@@ -28,14 +28,15 @@ def preview_rows(plan: RollbackPlan, summary: Summary, now: datetime) -> list[Li
         rows.append(field("It will", *_totals(summary)))
         if plan.scope != (WHOLE,):
             rows.append(field("Scope", *scope_title(plan.scope), ("; all else stays as it is", "dim")))
+        rows += finding_rows(plan, "warning")
         rows.append(field("Lost", ("all changes since then", "warn"), f", {human_age(plan.point.age(now))}"))
     else:
         rows.append(content(("Nothing differs from that point: there is nothing to roll back.", "good")))
+        rows += finding_rows(plan, "warning")
     if plan.newer:
         numbers = ", ".join(str(p.number) for p in plan.newer[:_NAMED]) + (" .." if len(plan.newer) > _NAMED else "")
         rows.append(field("Forward", f"newer points ({numbers}) stay: rolling forward is possible"))
     rows.append(_stays(plan))
-    rows += finding_rows(plan, "warning")
     rows += [field(label, _few(lines)) for label, lines in (
         ("Boot", plan.boot), ("Kernels", plan.kernels), ("Packages", plan.packages)) if lines]
     if reboot_reasons(plan):
@@ -114,10 +115,10 @@ def confirm_rows(plan: RollbackPlan, summary: Summary, *, safety_point: bool) ->
 def safety_rows(*, safety_point: bool) -> list[Line]:
     """Return what taking a safety point means, and what leaving it out means."""
     if safety_point:
-        return [content("Before anything is changed, the state of now is taken as a point of its own, tagged safety."),
-                content(("Then this rollback can be undone", "good"), ", and be gone on with or taken back when it is "
-                        "interrupted.")]
+        return [content("Before anything is changed, the system as it is now becomes a point of its own, tagged "
+                        "safety."),
+                content(("With it this rollback can be undone", "good"), ", also when it was interrupted.")]
     return [content(("Nothing can be undone then.", "bad")),
             content("What is on this system now and in no other point is lost for good. If the rollback is "
-                    "interrupted, it can only be gone on with, not taken back."),
-            content("Leave it out only where there is no room for it, or where the state of now is worth nothing.")]
+                    "interrupted, it can only be finished, not taken back."),
+            content("Leave it out only where there is no room for it, or where the present state is worth nothing.")]
