@@ -129,9 +129,9 @@ class RollbackScreen(RunScreen):
         back = Hint("esc", "Leave" if self.step == self._first else "Back", "screen.back")
         on = Hint("enter", "Go on", "screen.on")
         leave = [] if self.step == self._first else [Hint("q", "Leave", "screen.leave", 3)]
+        lists = [Hint(f"1-{len(self._planned.views)}", "Lists", weight=2)] if self._planned else []
         return {SCOPE: [on, Hint("space", "Mark several", "screen.mark", 2), back],
-                CHANGES: [*([] if self._obstacle else [on]), back,
-                          *([Hint("1-7", "Lists", weight=2)] if self._planned else []), *leave],
+                CHANGES: [*([] if self._obstacle else [on]), back, *lists, *leave],
                 SAFETY: [on, Hint("space", "With or without it", "screen.mark"), back, *leave],
                 CONFIRM: [Hint("yes enter", "Roll back"), back]}[self.step] + [Hint("?", "Help", "app.help", 2)]
 

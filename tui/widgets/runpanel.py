@@ -67,9 +67,10 @@ class RunPanel(Vertical):
         self._timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
-        """The stages, the figures."""
+        """The stages, the figures, who does it."""
         yield Static("", markup=False, id="stages")
         yield ProgressPanel(id="run-work")
+        yield Static("", markup=False, id="where")
 
     def watch_run(self, runner: Runner, work: LongJob) -> None:
         """Show this run from now on; `work` is what the figures are kept in."""
@@ -92,6 +93,7 @@ class RunPanel(Vertical):
             self._work.see(state.progress)
         self._work.job.warnings = state.warnings
         self.query_one("#stages", Static).update(stage_rows(stages(self._runner.run), state.phases))
+        self.query_one("#where", Static).update(content((self._runner.where, "dim")))
         if not state.running:
             self._runner = None
             self._work.finish()
