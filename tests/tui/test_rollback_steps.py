@@ -310,6 +310,19 @@ async def test_a_rollback_that_runs_is_shown_at_the_start_and_its_result_once() 
         assert "Nothing was left unfinished." in screen_text(pilot)
 
 
+async def test_an_answer_that_comes_late_does_not_show_an_end_again() -> None:
+    engine, runner = FakeEngine(), FakeRunner(RUN)
+    app = make_app(engine)
+    app.find_runner = lambda: runner        # as if it had been asked before the end was seen
+    runner.end(RollbackResult(engine.list[3], engine.list[0], 3, True, (), 1.0))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "Rolled back to point 9" in screen_text(pilot), "the result")
+        await press(pilot, "enter", "u")
+        assert isinstance(app.screen, PointsScreen)
+        await press(pilot, "R")
+        assert isinstance(app.screen, RecoverScreen)
+
+
 async def test_nothing_opens_while_something_is_typed() -> None:
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:

@@ -107,7 +107,12 @@ class PointActions(BaseScreen[None]):
         that was interrupted."""
         self.ask("announce", self.rollpoint.find_runner, self._announced)
 
-    def _announced(self, runner: Runner | None) -> None:
+    def _unseen(self, runner: Runner | None) -> Runner | None:
+        """The runner, unless its end was shown between the question and the answer."""
+        return None if runner is None or runner.run == self.rollpoint.seen_run else runner
+
+    def _announced(self, found: Runner | None) -> None:
+        runner = self._unseen(found)
         if not self.is_current or isinstance(self.focused, Input):
             return      # something is being done here; the next look comes soon
         status = self.status
@@ -126,7 +131,8 @@ class PointActions(BaseScreen[None]):
 
     def action_recover(self) -> None:
         """Watch the rollback that is under way, or go on with what was left unfinished."""
-        def found(runner: Runner | None) -> None:
+        def found(answer: Runner | None) -> None:
+            runner = self._unseen(answer)
             if runner is not None:
                 self._watch(runner)
             elif self.status is not None:

@@ -130,6 +130,7 @@ class RunScreen(BaseScreen[bool]):
         rows = ended_rows(state, self.runner.run)
         self.finish(rows, bad=state.result is None or not state.result.verified)
         self.runner.seen()
+        self.rollpoint.seen_run = self.runner.run
         if self.failed:
             self.ask("left", self.rollpoint.engine.status, lambda status: self._left(rows, status), lambda _: None)
 
