@@ -75,9 +75,9 @@ def recover_rows(status: StoreStatus) -> list[Line]:
     rows: list[Line] = []
     if status.rollback:
         rows += [content((status.rollback[:1].upper() + status.rollback[1:], "bad")), Content(""),
-                 content("Some files are as the point has them, others as they were. Both ways can be gone any time:"),
+                 content("Some files are as the point has them, others as they were. Either can be done, now or later:"),
                  content(("r", "strong"), "  go on: finish going back to that point"),
-                 content(("u", "strong"), "  undo: return to the safety point that was taken before it began")]
+                 content(("u", "strong"), "  undo: return to the safety point of before it began, if one was taken")]
     if status.unfinished:
         rows += [Content("")] if rows else []
         rows += [content(("Unfinished work in the store: ", "warn"), status.unfinished), Content(""),
@@ -107,8 +107,9 @@ class FinishRollbackScreen(RunScreen):
                 else "Undoing returns everything to the state before the rollback began.")
         with Vertical(id=CONFIRM):
             with VerticalScroll(classes="words", can_focus=False):
-                yield Fields([content(self._left_text), Content(""), content((text, "strong")),
-                              content("It can be interrupted, and gone on with or undone again.")])
+                yield Fields([content((text, "strong")), content("Should it be interrupted, it can be finished or "
+                                                                 "undone again."),
+                              Content(""), content(self._left_text[:1].upper() + self._left_text[1:])])
             yield ConfirmYes("Go on now?" if self._way == "resume" else "Undo it now?", id="confirm-yes")
 
     def on_mount(self) -> None:

@@ -42,7 +42,7 @@ class RunScreen(BaseScreen[bool]):
         super().__init__()
         self.runner = runner
         self.step = ""
-        self.failed = False     # whether it came to an error, and not to a result
+        self.failed = False     # whether it came to an error after which it can be tried again
         self._begun = False
         self._run_work = LongJob()
 
@@ -136,6 +136,7 @@ class RunScreen(BaseScreen[bool]):
 
     def _left(self, rows: list[Line], status: StoreStatus) -> None:
         if self.step == RESULT:
+            self.failed = not status.rollback   # half done, nothing else can be planned before that is settled
             self.finish([*rows, Content(""), *left_rows(status.rollback, status.holder)], bad=True)
 
     def finish(self, rows: list[Line], *, bad: bool) -> None:
