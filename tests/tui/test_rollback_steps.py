@@ -263,7 +263,7 @@ async def test_an_error_that_left_it_half_done_offers_what_is_next() -> None:
         await press(pilot, *ROLL_BACK)
         engine.state = replace(engine.state, rollback="a rollback to point 12 of / was interrupted")
         runner.end(error=RollpointError("the rollback's process ended without a result"))
-        await until(pilot, lambda: "Left half done: a rollback to point 12" in screen_text(pilot), "the error")
+        await until(pilot, lambda: "Left half done: a rollback" in screen_text(pilot), "the error")
         assert "Plan it again" not in screen_text(pilot)
         await press(pilot, "a")
         assert "[Result]" in screen_text(pilot)

@@ -75,7 +75,7 @@ def recover_rows(status: StoreStatus) -> list[Line]:
     rows: list[Line] = []
     if status.rollback:
         rows += [content((status.rollback[:1].upper() + status.rollback[1:], "bad")), Content(""),
-                 content("Some files are as the point has them, others as they were. Either can be done, now or later:"),
+                 content("Some files are as the point has them, others as they were. Both ways stay open:"),
                  content(("r", "strong"), "  go on: finish going back to that point"),
                  content(("u", "strong"), "  undo: return to the safety point of before it began, if one was taken")]
     if status.unfinished:
