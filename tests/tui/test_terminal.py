@@ -209,8 +209,7 @@ def test_a_killed_rollback_is_announced_at_the_start_and_undone(demo_dir: Path) 
         terminal.type("y", "e", "s", "\r")
         terminal.until("Undone: back at point 11")
         terminal.type("\r")
-        terminal.until("Points 11")
-        assert "INTERRUPTED" not in terminal.text
+        terminal.until(lambda: "Points 11" in terminal.text and "INTERRUPTED" not in terminal.text)
         terminal.type("q")
         assert terminal.wait() == 0
     assert engine.status().rollback == ""
