@@ -9,17 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.tui.conftest import AppPilot, make_app, press, settle
+from tests.tui.conftest import AppPilot, make_app, press, settle, until
 from tests.tui.fake_engine import FakeEngine
 from tui import screenshots
 from tui.app import RollpointApp
+from tui.screens.run import RUN
 from tui.theme import ANSI_DARK, LIGHT, Look
 
 ROOT = Path(__file__).resolve().parents[2]
+CHANGES = ("r", "enter")
+TO_YES = (*CHANGES, "enter", "enter")
 KEYS = {"points": (), "details": ("enter",), "changes": ("d", "down"),
         "changes-flat": ("d", "f", "G"), "changes-software": ("d", "6"), "filediff": ("d", "3", "down", "enter"),
         "filediff-beside": ("d", "3", "down", "enter", "m"), "filediff-hex": ("d", "3", "down", "enter", "m", "m"),
-        "rollback": ("down", "r"), "take": ("s",),
+        "take": ("s",), "taken": ("s", "enter"),
+        "rollback_scope": ("down", "r", "down", "enter", *"/etc/nginx", "enter"),
+        "rollback_changes": ("down", *CHANGES),
+        "rollback_safety": ("down", *CHANGES, "enter", "space"), "rollback_confirm": ("down", *TO_YES),
+        "rollback_result": ("down", *TO_YES, *"yes", "enter"),
         "delete": ("x", "n", "o", "enter"), "prune": ("P",), "verify": ("v",), "help": ("question_mark",),
         "comment": ("e",)}
 
@@ -29,6 +36,8 @@ def walk(*keys: str) -> Callable[[AppPilot], Awaitable[None]]:
     async def go(pilot: AppPilot) -> None:
         await settle(pilot)
         await press(pilot, *keys)
+        await until(pilot, lambda: getattr(pilot.app.screen, "step", "") != RUN, "the end of the run")
+        await settle(pilot)
     return go
 
 
@@ -41,7 +50,7 @@ def test_picture(snap_compare: Callable[..., bool], scene: str, size: tuple[int,
 @pytest.mark.parametrize("look", [LIGHT.name, ANSI_DARK.name])
 def test_picture_in_other_colours(snap_compare: Callable[..., bool], look: str) -> None:
     app: RollpointApp = make_app(FakeEngine(30), look=Look(look, "ansi" in look))
-    assert snap_compare(app, run_before=walk("r"), terminal_size=(80, 24))
+    assert snap_compare(app, run_before=walk(*CHANGES), terminal_size=(80, 24))
 
 
 def words(svg: str) -> list[str]:
