@@ -137,7 +137,7 @@ class ChangesScreen(BaseScreen[None]):
         from tui.screens.filediff import FileDiffScreen
 
         if change.kind is Kind.FILE and change.status is not Status.ATTRS:
-            self.app.push_screen(FileDiffScreen(self._older, self._newer, change))
+            self.app.push_screen(FileDiffScreen(self._older, self._newer, change.path))
 
 
 def totals(summary: Summary) -> list[Segment]:
