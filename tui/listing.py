@@ -1,6 +1,6 @@
 """One directory over all restore points and now: names joined, what happened to each and when, sorted and filtered.
 
-Made by a worker from what the engine says once; stepping through the points then asks nobody. Pure: no widget here.
+A worker asks the engine once; stepping through the points then asks nobody. No widget here.
 """
 
 from __future__ import annotations
@@ -9,9 +9,13 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from engine.entries import Entry, Kind, Life, Status, compare
+from engine.errors import RollpointError
+from engine.points import RestorePoint
 from engine.text import printable
+from tui.engine_api import EngineLike
 
 ABSENT, SAME = ".", "="
 ORDERS = ("name", "size", "time", "changes")
@@ -230,3 +234,28 @@ def _key(listing: Listing, view: View) -> Callable[[int], int]:
         return -found.mtime if found is not None else 0
 
     return {"size": by_size, "time": by_time, "changes": lambda index: -len(listing.events(index))}[view.order]
+
+
+# --- from the engine -----------------------------------------------------------------------------------------------
+
+
+class Loaded(NamedTuple):
+    """A directory as a worker brings it: the points it is looked at through (oldest first), the names, the rows."""
+
+    points: list[RestorePoint]
+    listing: Listing
+    arranged: Arranged
+
+
+def load(engine: EngineLike, backend: str, inside: bytes, view: View) -> Loaded:
+    """Ask the engine for a directory (in a worker). That the live side cannot be read is noted, not raised."""
+    points = sorted((p for p in engine.points() if p.backend == backend), key=lambda p: p.number)
+    lives = engine.lives(inside)
+    live: list[Entry] = []
+    trouble = ""
+    try:
+        live = engine.live_listing(inside)
+    except RollpointError as error:
+        trouble = error.message
+    listing = Listing(inside, lives, live, [p.number for p in points], trouble)
+    return Loaded(points, listing, arrange(listing, view))

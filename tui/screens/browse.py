@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -13,14 +12,12 @@ from textual.containers import Container
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from engine.entries import Entry, Kind, compare
-from engine.errors import RollpointError
+from engine.entries import Kind, compare
 from engine.points import RestorePoint
-from tui.engine_api import EngineLike
-from tui.entrytext import both_sides, differs, facts, story
-from tui.listing import ORDERS, Arranged, Listing, Name, Tally, View, arrange
-from tui.screens.entryactions import EntryActions
-from tui.text import Line, Segment, content, count, error_lines, path, plural, point_title
+from tui.entrytext import differs, facts, story
+from tui.listing import ORDERS, Arranged, Listing, Loaded, Tally, View, arrange, load
+from tui.screens.browseactions import BrowseActions
+from tui.text import Line, Segment, content, count, error_lines, path, plural
 from tui.widgets.browserows import BrowseRows
 from tui.widgets.fields import Fields
 from tui.widgets.keybar import Hint, KeyBar
@@ -40,29 +37,7 @@ _HINTS = (Hint("enter", "Open", "screen.open", 2), Hint("[ ]", "Point"), Hint("n
           Hint("f", "Find", "screen.find", 6), Hint("?", "Help", "app.help", 0), Hint("esc", "Back", "screen.leave", 0))
 
 
-class Loaded(NamedTuple):
-    """A directory as a worker brings it: the points it is looked at through (oldest first), the names, the rows."""
-
-    points: list[RestorePoint]
-    listing: Listing
-    arranged: Arranged
-
-
-def load(engine: EngineLike, backend: str, inside: bytes, view: View) -> Loaded:
-    """Ask the engine for a directory (in a worker). That the live side cannot be read is noted, not raised."""
-    points = sorted((p for p in engine.points() if p.backend == backend), key=lambda p: p.number)
-    lives = engine.lives(inside)
-    live: list[Entry] = []
-    trouble = ""
-    try:
-        live = engine.live_listing(inside)
-    except RollpointError as error:
-        trouble = error.message
-    listing = Listing(inside, lives, live, [p.number for p in points], trouble)
-    return Loaded(points, listing, arrange(listing, view))
-
-
-class BrowseScreen(EntryActions):
+class BrowseScreen(BrowseActions):
     """The directory `path` of a point, with the cursor on `name`, and from there everywhere."""
 
     BINDINGS = [
@@ -125,10 +100,6 @@ class BrowseScreen(EntryActions):
 
     # --- loading -------------------------------------------------------------------------------------------------
 
-    @property
-    def _rows(self) -> RowList:
-        return self.query_one("#names", RowList)
-
     def _go(self, inside: bytes) -> None:
         """Open another directory of the same point."""
         self._wanted = inside
@@ -147,7 +118,7 @@ class BrowseScreen(EntryActions):
         if self.listing is None:
             self._instead([*error_lines(error), Content(""), content(("Press u to look again.", "dim"))])
         else:
-            self._say_tally()
+            self.say_tally()
             self.rollpoint.report(error)
 
     def _loaded(self, loaded: Loaded) -> None:
@@ -172,7 +143,7 @@ class BrowseScreen(EntryActions):
     def _instead(self, rows: list[Line]) -> None:
         self.query_one("#empty", Fields).show(rows)
         self.query_one("#empty").display = True
-        self._rows.display = False
+        self.rows.display = False
 
     # --- showing -------------------------------------------------------------------------------------------------
 
@@ -210,16 +181,16 @@ class BrowseScreen(EntryActions):
         filtering = self.query_one("#filter").has_focus
         if len(source):
             self.query_one("#empty").display = False
-            self._rows.display = True
-            self._rows.show(source, (0 if name is None else self._rows.cursor) if at is None else at)
+            self.rows.display = True
+            self.rows.show(source, (0 if name is None else self.rows.cursor) if at is None else at)
             if not filtering:
-                self._rows.focus()
+                self.rows.focus()
         else:
-            self._rows.show(source)
+            self.rows.show(source)
             self._instead(self._why_empty(arranged))
             if not filtering:
                 self.set_focus(None)
-        self._say_tally()
+        self.say_tally()
 
     def _why_empty(self, arranged: Arranged) -> list[Line]:
         if arranged.view.words and len(self.listing or ()):
@@ -231,7 +202,8 @@ class BrowseScreen(EntryActions):
                             " and ", ("]", "strong"), " go through the points.")]
         return [content(("This directory is empty.", "dim"))]
 
-    def _say_tally(self) -> None:
+    def say_tally(self) -> None:
+        """Say in the status line what there is."""
         tally = self._tally
         if tally is None or self.listing is None:
             return
@@ -256,14 +228,6 @@ class BrowseScreen(EntryActions):
         self.query_one("#status", StatusLine).answer(text, look)
 
     # --- the name under the cursor -------------------------------------------------------------------------------
-
-    def current(self) -> tuple[int, Name] | None:
-        """The name under the cursor and its index in the listing."""
-        source = self._rows.source
-        if not self._rows.display or not isinstance(source, BrowseRows) or self._rows.cursor >= len(source):
-            return None
-        index = source.rows[self._rows.cursor]
-        return index, source.listing.names[index]
 
     @on(RowList.Moved, "#names")
     def _moved(self) -> None:
@@ -322,9 +286,9 @@ class BrowseScreen(EntryActions):
         found = self.current()
         keep = found[1].name if found is not None else self.view.keep
         self.view = replace(self.view, number=self.point.number, keep=keep, **changed)  # type: ignore[arg-type]
-        source = self._rows.source
+        source = self.rows.source
         if isinstance(source, BrowseRows) and self.listing is not None and len(self.listing) > AT_ONCE:
-            self._rows.show(self._source(source.rows), self._rows.cursor)   # these rows now, the right ones soon
+            self.rows.show(self._source(source.rows), self.rows.cursor)   # these rows now, the right ones soon
         self._arrange()
 
     def _visit(self, point: RestorePoint) -> None:
@@ -385,8 +349,8 @@ class BrowseScreen(EntryActions):
     @on(Input.Submitted, "#filter")
     def _submitted(self, event: Input.Submitted) -> None:
         event.input.display = bool(event.value)
-        if self._rows.display:
-            self._rows.focus()
+        if self.rows.display:
+            self.rows.focus()
         else:
             self.set_focus(None)
 
@@ -410,106 +374,6 @@ class BrowseScreen(EntryActions):
         """Go back to the points."""
         self.dismiss(None)
 
-    # --- what is done with entries -------------------------------------------------------------------------------
-
-    def _entry(self) -> Entry | None:
-        """The entry of the point under the cursor; says so where the point does not have it."""
-        found = self.current()
-        entry = found[1].at(self.point.number) if found is not None else None
-        if found is not None and entry is None:
-            self.not_there(self._any(found[1]).path, self.point)
-        return entry
-
-    def _any(self, one: Name) -> Entry:
-        entry = one.shown(self.point.number)
-        assert entry is not None
-        return entry
-
-    def action_mark(self) -> None:
-        """Mark or unmark, and go on to the next row."""
-        entry = self._entry()
-        if entry is not None:
-            if entry.path in self.marked:
-                del self.marked[entry.path]
-            else:
-                self.marked[entry.path] = None
-            self._rows.action_move(1)
-            self._rows.refresh()
-            self._say_tally()
-
-    def action_mark_all(self) -> None:
-        """Mark all rows that the point has; none when all are."""
-        source = self._rows.source
-        if not isinstance(source, BrowseRows):
-            return
-        entries = (source.listing.names[i].at(self.point.number) for i in source.rows)
-        paths = [entry.path for entry in entries if entry is not None]
-        if all(one in self.marked for one in paths):
-            for one in paths:
-                del self.marked[one]
-        else:
-            self.marked.update(dict.fromkeys(paths))
-        self._rows.refresh()
-        self._say_tally()
-
-    def action_restore(self) -> None:
-        """Restore what is marked, or what is under the cursor."""
-        entry = None if self.marked else self._entry()
-        paths = tuple(self.marked) if entry is None else (entry.path,)
-        if paths:
-            self.open_restore(self.point, paths, self._restored)
-
-    def _restored(self) -> None:
-        self.marked.clear()
-        self.action_reload()
-
-    def action_compare(self) -> None:
-        """The point's entry against the live one."""
-        found = self.current()
-        if found is not None:
-            self._compare(self.point, None, found[1].at(self.point.number), found[1].live)
-
-    def action_compare_before(self) -> None:
-        """The point's entry against the one of the point before."""
-        found = self.current()
-        before = [p for p in self.points if p.number < self.point.number]
-        if not before:
-            self.say("This is the oldest point.", "dim")
-        elif found is not None:
-            self._compare(before[-1], self.point, found[1].at(before[-1].number), found[1].at(self.point.number))
-
-    def _compare(self, older: RestorePoint, newer: RestorePoint | None, old: Entry | None, new: Entry | None) -> None:
-        word = f"point {newer.number}" if newer is not None else "now"
-        entry = new or old
-        if entry is None:
-            self.say(f"It is neither in point {older.number} nor in {word}.", "warn")
-        elif entry.kind is not Kind.DIR and compare(old, new) is None:
-            self.say(f"It is the same in point {older.number} and {word}.")
-        else:
-            self.open_difference(older, newer, entry)
-
-    def action_history(self) -> None:
-        """All versions."""
-        found = self.current()
-        if found is not None and found[1].life is None:
-            self.say("No point has it: it has no history yet.", "warn")
-        elif found is not None:
-            self.open_history(self._any(found[1]).path, self.point)
-
-    def action_find(self) -> None:
-        """Find a name in all points."""
-        self.open_find()
-
-    def action_info(self) -> None:
-        """Everything about the entry, on both sides."""
-        from tui.screens.message import MessageScreen
-
-        found = self.current()
-        if found is not None and self.listing is not None:
-            title = content(*point_title(self.point, self.rollpoint.now(), "Point")).plain
-            rows = both_sides(found[1].at(self.point.number), found[1].live, title, story(self.listing, found[0]))
-            self.app.push_screen(MessageScreen("Entry", rows))
-
     def on_resize(self, event: events.Resize) -> None:
         """Columns depend on the width."""
-        self._rows.refresh()
+        self.rows.refresh()

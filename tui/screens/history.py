@@ -17,8 +17,8 @@ from engine.points import RestorePoint
 from engine.results import FileContent
 from tui.engine_api import EngineLike
 from tui.entrytext import facts
+from tui.filediff import READ
 from tui.screens.entryactions import EntryActions
-from tui.screens.fileview import LIMIT
 from tui.text import Line, Segment, content, error_lines, path, plural
 from tui.versions import Stage, stages
 from tui.widgets.changerows import describe
@@ -62,10 +62,11 @@ class HistoryScreen(EntryActions):
     BINDINGS = [
         Binding("escape,q", "leave", show=False), Binding("n", "deep(1)", show=False),
         Binding("N", "deep(-1)", show=False), Binding("w", "restore", show=False), Binding("c", "compare", show=False),
-        Binding("b", "browse", show=False), Binding("f5,u", "reload", show=False)]
+        Binding("b", "browse", show=False), Binding("m", "mode", show=False), Binding("f5,u", "reload", show=False)]
     KEYS = (("up, down", "the version after, the version before"),
             ("n N", "to the next older, newer one with another content"), ("enter", "view this version alone"),
-            ("tab", "into the difference and back: there up down scroll"), ("w", "restore this version"),
+            ("tab", "into the difference and back: there n N and c are about its lines"),
+            ("m", "the difference as text, side by side, as bytes"), ("w", "restore this version"),
             ("c", "compare this version with now"), ("b", "browse its directory"), ("u, F5", "look again"),
             ("esc, q", "back"))
     NOTES = ("The letter says what led to a version from the one below it: + created, M content, T type,",
@@ -152,7 +153,7 @@ class HistoryScreen(EntryActions):
         wanted = [one for one in (before, stage) if one is not None and one.file and _key(one) not in self._contents]
 
         def read() -> tuple[Stage, dict[str, FileContent | None]]:
-            return stage, {_key(one): engine.content(one.last, inside, LIMIT) for one in wanted}
+            return stage, {_key(one): engine.content(one.last, inside, READ) for one in wanted}
 
         if wanted:
             self.ask("content", read, self._read, self._unread)
@@ -187,6 +188,22 @@ class HistoryScreen(EntryActions):
         self.query_one("#instead").display = False
         self.query_one("#difference").display = True
         self.query_one(FileDiffView).show(sides[0], sides[1], self._path, names[0], names[1])
+
+    @on(FileDiffView.Shown)
+    def _shown(self, event: FileDiffView.Shown) -> None:
+        event.stop()
+        self._hint()
+
+    def on_descendant_focus(self) -> None:
+        """Other keys do something now."""
+        self._hint()
+
+    def _hint(self) -> None:
+        view = self.query_one(FileDiffView)
+        if view.rows.has_focus:
+            self.query_one(KeyBar).show([Hint("tab", "Versions"), *view.hints(), *_HINTS[-2:]])
+        else:
+            self.query_one(KeyBar).show(_HINTS)
 
     def say(self, text: str, look: str = "good") -> None:
         """Answer in the status line."""
@@ -246,6 +263,10 @@ class HistoryScreen(EntryActions):
         kept = self._kept()
         if kept is not None:
             self.open_browse(kept[0], self._path)
+
+    def action_mode(self) -> None:
+        """Show the difference in another way."""
+        self.query_one(FileDiffView).action_mode()
 
     def action_leave(self) -> None:
         """Back."""

@@ -158,7 +158,7 @@ class ElsewhereScreen(JobDialog[RestoreResult]):
             self._explain([content(("Type a whole path, beginning with /.", "warn"))])
         elif safe(os.path.normpath(self._dest)).lstrip("/") == self.rollpoint.root_shown.strip("/"):
             self._explain([content(("That is the live system itself.", "warn"),
-                                   " Leave, and choose in place: it shows beforehand what changes, and can be undone.")])
+                                   " Leave, and choose in place: it shows what changes, and it can be undone.")])
         else:
             return True
         return False

@@ -107,7 +107,8 @@ class BrowseRows:
                     *self._side(name, live, cols, sign), (" ", ""), *self._bar(at, cols)]
             return out
         shown = live if self.live else here
-        return [*out, *self._side(name, shown, cols, sign, always=True), (" ", ""), *self._bar(at, cols), (" ", ""), sign]
+        side = self._side(name, shown, cols, sign, always=True)
+        return [*out, *side, (" ", ""), *self._bar(at, cols), (" ", ""), sign]
 
     def _sign(self, at: int) -> Segment:
         """How the live entry differs from the one of the point."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tui.entrytext import amount, mode, moment
-from tui.text import Segment, count, fit
+from tui.text import Segment, fit
 from tui.versions import Stage
 from tui.widgets.changerows import LOOKS
 from tui.widgets.rows import Row
@@ -35,7 +35,7 @@ class VersionRows:
         text = f"   {fit('In points', where)}{fit('Size', size, right=True)}"
         text += f"  {fit('Changed', time - 2)}" if time else ""
         text += f" {fit('Mode', modes - 1)}" if modes else ""
-        return [(fit(f"{text}  Points", width), "head")]
+        return [(fit(text, width), "head")]
 
     def row(self, index: int, width: int) -> Row:
         """One state. The letter says what led to it from the one below."""
@@ -53,7 +53,7 @@ class VersionRows:
             out.append(("  " + fit(moment(entry, "%Y-%m-%d %H:%M"), time - 2), "dim"))
         if modes:
             out.append((" " + fit(mode(entry), modes - 1), "dim"))
-        return [*out, (f"  {count(stage.points)}" if stage.points else "", "dim")]
+        return out
 
 
 def span(stage: Stage) -> str:
