@@ -7,17 +7,20 @@ import stat
 import time
 from collections.abc import Sequence
 
-from engine.entries import Change, Entry, Kind, Status, compare
+from engine.entries import Entry, Kind, Status, compare
 from engine.text import printable
-from tui.listing import Listing
+from tui.listing import BELOW, Listing
 from tui.text import Line, Segment, content, count, field, path, size
-from tui.widgets.changerows import KINDS, LOOKS
+from tui.widgets.changerows import KINDS
 
 _NS = 10**9
 _HALF_YEAR = 183 * 86400
 _FEW = 6
-WORDS = {Status.CREATED: "created", Status.DELETED: "deleted", Status.CHANGED: "changed",
-         Status.TYPE: "changed its type", Status.ATTRS: "changed attributes"}
+GLYPHS: dict[str, tuple[str, str]] = {
+    Status.CREATED: ("created", "good"), Status.DELETED: ("deleted", "bad"), Status.CHANGED: ("changed", "warn"),
+    Status.TYPE: ("changed its type", "warn"), Status.ATTRS: ("changed attributes", "dim"),
+    BELOW: ("something in it changed", "warn")}
+"""What happened in a point, in words, and the look of it."""
 
 
 def mode(entry: Entry) -> str:
@@ -60,15 +63,18 @@ def facts(entry: Entry) -> list[Segment]:
     return [*parts, ("  " + moment(entry), "dim")]
 
 
-def differs(change: Change | None, *, live: str = "now") -> list[Segment]:
-    """Return in words how the live entry differs from the one of a point."""
+def differs(old: Entry | None, new: Entry | None) -> list[Segment]:
+    """Return in words how the live entry `new` differs from the one of a point."""
+    change = compare(old, new)
     if change is None:
-        return [(f"{live}: the same", "good")]
+        folder = new is not None and new.kind is Kind.DIR
+        return [("now: itself as in the point; c compares what is in it", "dim")] if folder else [
+            ("now: as in the point", "good")]
     if change.status is Status.CREATED:
-        return [(f"{live}: there, not in the point", "warn")]
+        return [("now: there, not in the point", "warn")]
     if change.status is Status.DELETED:
-        return [(f"{live}: GONE", "bad")]
-    return [(f"{live}: {', '.join(change.what)} {'differs' if len(change.what) == 1 else 'differ'}", "warn")]
+        return [("now: GONE", "bad")]
+    return [(f"now: {', '.join(change.what)} {'differs' if len(change.what) == 1 else 'differ'}", "warn")]
 
 
 def story(listing: Listing, index: int) -> list[Segment]:
@@ -79,15 +85,16 @@ def story(listing: Listing, index: int) -> list[Segment]:
     if not events:
         return [("the same in every point", "dim")]
     parts: list[Segment] = []
-    groups: list[tuple[Status, list[int]]] = []
+    groups: list[tuple[str, list[int]]] = []
     for event in reversed(events):
-        if groups and groups[-1][0] is event.status:
+        if groups and groups[-1][0] == event.glyph:
             groups[-1][1].append(numbers[event.index])
         else:
-            groups.append((event.status, [numbers[event.index]]))
-    for status, where in groups[:_FEW]:
+            groups.append((event.glyph, [numbers[event.index]]))
+    for glyph, where in groups[:_FEW]:
+        word, look = GLYPHS[glyph]
         listed = ", ".join(map(str, where[:_FEW])) + (f" and {len(where) - _FEW} more" if len(where) > _FEW else "")
-        parts += [(", " if parts else "", "dim"), (WORDS[status], LOOKS[status]), (f" in {listed}", "")]
+        parts += [(", " if parts else "", "dim"), (word, look), (f" in {listed}", "")]
     return [*parts, (" ..", "dim")] if len(groups) > _FEW else parts
 
 
@@ -120,5 +127,5 @@ def both_sides(here: Entry | None, live: Entry | None, label: str, story_parts: 
     rows: list[Line] = [content((path(some.path) if some is not None else "", "strong")), content("")]
     rows += [*all_facts(here, label), content(""), *all_facts(live, "Now"), content("")]
     if here is not None or live is not None:
-        rows.append(field("Differs", *differs(compare(here, live))))
+        rows.append(field("Differs", *differs(here, live)))
     return [*rows, field("History", *story_parts)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,20 +17,20 @@ from engine.points import RestorePoint
 from engine.text import printable
 from tui.engine_api import EngineLike
 
-ABSENT, SAME = ".", "="
+ABSENT, SAME, BELOW = ".", "=", "m"
 ORDERS = ("name", "size", "time", "changes")
 """What rows can be sorted by; directories always come first."""
-_WEIGHT = {ABSENT: 0, SAME: 1, Status.ATTRS: 2, Status.CHANGED: 3, Status.TYPE: 4, Status.CREATED: 5,
-           Status.DELETED: 6}
+_WEIGHT: dict[str, int] = {ABSENT: 0, SAME: 1, Status.ATTRS: 2, BELOW: 3, Status.CHANGED: 4, Status.TYPE: 5,
+                           Status.CREATED: 6, Status.DELETED: 7}
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened to a name in the point at `index` (into the listing's numbers), against the point
-    before it."""
+    before it: `glyph` is a `Status`, or `BELOW` when something in that directory changed, at any depth."""
 
     index: int
-    status: Status
+    glyph: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,10 @@ class Listing:
     side is not known, "" when it is."""
 
     def __init__(self, path: bytes, lives: Sequence[Life], live: Iterable[Entry], numbers: Sequence[int],
-                 trouble: str = "") -> None:
+                 below: Mapping[bytes, Sequence[int]] | None = None, trouble: str = "") -> None:
         self.path = path
         self.numbers = numbers
+        self._below = below or {}
         self.trouble = trouble
         now = {entry.name: entry for entry in live}
         names = [Name(life.name, life, now.pop(life.name, None)) for life in lives]
@@ -91,7 +92,13 @@ class Listing:
         in it as far as anybody knows."""
         known = self._events.get(index)
         if known is None:
-            known = self._events[index] = tuple(self._happened(self.names[index].life))
+            one = self.names[index]
+            own = {event.index: event for event in self._happened(one.life)}
+            for last in self._below.get(one.name, ()):
+                at = bisect_right(self.numbers, last)
+                if at < len(self.numbers) and at not in own and one.at(self.numbers[at]) is not None:
+                    own[at] = Event(at, BELOW)
+            known = self._events[index] = tuple(own[at] for at in sorted(own))
         return known
 
     def _happened(self, life: Life | None) -> Iterable[Event]:
@@ -131,7 +138,7 @@ class Listing:
             high = count if span.last is None else bisect_right(self.numbers, span.last)
             marks[low:high] = [SAME] * max(0, high - low)
         for event in self.events(index):
-            marks[event.index] = event.status.value
+            marks[event.index] = event.glyph
         cells = min(cells, count)
         return "".join(max((marks[i] or ABSENT for i in range(*bucket(count, cells, c))), key=_WEIGHT.__getitem__)
                        for c in range(cells))
@@ -257,5 +264,5 @@ def load(engine: EngineLike, backend: str, inside: bytes, view: View) -> Loaded:
         live = engine.live_listing(inside)
     except RollpointError as error:
         trouble = error.message
-    listing = Listing(inside, lives, live, [p.number for p in points], trouble)
+    listing = Listing(inside, lives, live, [p.number for p in points], engine.stirred(inside), trouble)
     return Loaded(points, listing, arrange(listing, view))

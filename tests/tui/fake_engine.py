@@ -182,6 +182,10 @@ class FakeEngine:
         self._enter("lives")
         return self.tree.lives(path)
 
+    def stirred(self, path: bytes = b"") -> dict[bytes, tuple[int, ...]]:
+        self._enter("stirred")
+        return self.tree.stirred(path)
+
     def live_listing(self, path: bytes = b"") -> list[Entry]:
         self._enter("live_listing")
         return self.tree.live_listing(path)

@@ -12,7 +12,7 @@ from textual.containers import Container
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from engine.entries import Kind, compare
+from engine.entries import Kind
 from engine.points import RestorePoint
 from tui.entrytext import differs, facts, story
 from tui.listing import ORDERS, Arranged, Listing, Loaded, Tally, View, arrange, load
@@ -62,8 +62,9 @@ class BrowseScreen(BrowseActions):
             ("h", "all versions of it"), ("i", "everything about it"), ("f", "find a name in all points"),
             ("u, F5", "look again"), ("esc, q", "back"))
     NOTES = ("The bar has the points, the oldest left, this one in brackets: . absent, = as before, + created,",
-             "M changed, T changed its type, a only attributes, - deleted; of several points the gravest is shown.",
-             "The column = says how the live system differs from this point: + only live, - only in the point.",
+             "M changed, T changed its type, a only attributes, m something in that directory changed, - deleted;",
+             "of several points in one cell the gravest is shown. The column Now says how the live entry differs from",
+             "this point's: + only live, - only in the point; of a directory itself, not of what is in it.",
              "Sizes and times decide whether content changed, unless checksums of both sides are known.")
 
     def __init__(self, point: RestorePoint, path: bytes = b"", name: bytes | None = None) -> None:
@@ -241,7 +242,7 @@ class BrowseScreen(BrowseActions):
         entry = one.shown(self.point.number, live=self.view.live)
         assert entry is not None
         gap: Segment = ("   ", "")
-        beside = [] if self.listing.trouble else [gap, *differs(compare(here, one.live))] if here or one.live else []
+        beside = [] if self.listing.trouble else [gap, *differs(here, one.live)] if here or one.live else []
         self.query_one("#about", Static).update(
             content((path(entry.path), "strong"), "  ", *facts(entry)) + Content("\n")
             + content(*story(self.listing, index), *beside))

@@ -145,7 +145,7 @@ class HistoryScreen(EntryActions):
         if pair is None:
             return
         before, stage = pair
-        self.query_one("#about", Static).update(self._about(stage))
+        self.query_one("#about", Static).update(self._about(before, stage))
         if not stage.file and not (before is not None and before.file):
             self._instead(_without_content(before, stage))
             return
@@ -160,11 +160,16 @@ class HistoryScreen(EntryActions):
         else:
             self._show_difference()
 
-    def _about(self, stage: Stage) -> Content:
+    def _about(self, before: Stage | None, stage: Stage) -> Content:
         """The line below the versions: what differs, or what it is."""
-        if stage.change is not None and stage.change.old is not None and stage.change.new is not None:
-            return content(*describe(stage.change)[1:])
-        return content(*facts(stage.entry)) if stage.entry is not None else content(("not there", "bad"))
+        where = _taken(stage)
+        if stage.entry is None:
+            more = "; shown is its last content" if before is not None and before.file else ""
+            return content(("not there", "bad"), more, *where)
+        if stage.change is not None and stage.change.old is not None:
+            return content(*((text.lstrip() if i == 0 else text, look) for i, (text, look)
+                             in enumerate(describe(stage.change)[1:])), *where)
+        return content(*facts(stage.entry), *where)
 
     def _read(self, answer: tuple[Stage, dict[str, FileContent | None]]) -> None:
         stage, contents = answer
@@ -280,6 +285,14 @@ def _key(stage: Stage) -> str:
 def _holds(stage: Stage, point: RestorePoint) -> bool:
     return (stage.first is not None and stage.last is not None
             and stage.first.number <= point.number <= stage.last.number)
+
+
+def _taken(stage: Stage) -> list[Segment]:
+    """When the points of a state were taken."""
+    if stage.first is None or stage.last is None:
+        return []
+    first, last = (point.created.astimezone().strftime("%Y-%m-%d %H:%M") for point in (stage.first, stage.last))
+    return [("   taken " + (first if stage.points == 1 else f"{first} to {last}"), "dim")]
 
 
 def _without_content(before: Stage | None, stage: Stage) -> list[Line]:

@@ -10,15 +10,13 @@ from typing import NamedTuple
 
 from engine.entries import Entry, Kind, Status
 from engine.text import printable
-from tui.entrytext import amount, mode, moment, short_moment
+from tui.entrytext import GLYPHS, amount, mode, moment, short_moment
 from tui.listing import ABSENT, SAME, Listing, cell_of
 from tui.text import Segment, fit
-from tui.widgets.changerows import LOOKS
 from tui.widgets.rows import Row
 
 BOTH = 112
 """From this width on both sides are shown."""
-_SIGNS = {status.value: look for status, look in LOOKS.items()}
 _LONG_TIME = "%Y-%m-%d %H:%M"
 
 
@@ -118,7 +116,10 @@ class BrowseRows:
         if one.live is None and one.at(self.number) is None:
             return (" ", "")
         status = self.listing.beside(at, self.number)
-        return (SAME, "dim") if status is None else (status.value, LOOKS[status])
+        if status is not None:
+            return (status.value, GLYPHS[status][1])
+        # Of a directory only its own attributes are compared: nothing is claimed about what is in it.
+        return (" ", "") if one.live is not None and one.live.kind is Kind.DIR else (SAME, "dim")
 
     def _side(self, name: str, entry: Entry | None, cols: Columns, sign: Segment, *, always: bool = False
               ) -> list[Segment]:
@@ -141,7 +142,7 @@ class BrowseRows:
         here = cell_of(len(numbers), cols.bar, numbers.index(self.number)) if self.number in numbers else -1
         out: list[Segment] = []
         for cell, glyph in enumerate(text):
-            look = "dim" if glyph in (ABSENT, SAME) else _SIGNS[glyph]
+            look = "dim" if glyph in (ABSENT, SAME) else GLYPHS[glyph][1]
             if cell == here:
                 out += [("[", "head"), (glyph, look), ("]", "head")]
             elif out and out[-1][1] == look:
