@@ -179,7 +179,7 @@ class BrowseScreen(BrowseActions):
         self._tally = arranged.tally
         source = self._source(arranged.rows)
         at = source.find(name) if name is not None else None
-        filtering = self.query_one("#filter").has_focus
+        filtering = self.focused is self.query_one("#filter")   # has_focus is told later
         if len(source):
             self.query_one("#empty").display = False
             self.rows.display = True
@@ -208,7 +208,8 @@ class BrowseScreen(BrowseActions):
         tally = self._tally
         if tally is None or self.listing is None:
             return
-        parts: list[Segment] = [(f"{count(tally.here)} here", "")]
+        parts: list[Segment] = [(f"{count(len(self.marked))} marked   ", "accent")] if self.marked else []
+        parts.append((f"{count(tally.here)} here", ""))
         if self.listing.trouble:
             parts.append((f"   the live side cannot be read: {self.listing.trouble}", "warn"))
         else:
@@ -220,8 +221,6 @@ class BrowseScreen(BrowseActions):
             parts.append((f"   {count(tally.elsewhere)} in other points only ({word})", "dim"))
         if self.view.order != ORDERS[0]:
             parts.append((f"   by {self.view.order}", "accent"))
-        if self.marked:
-            parts.append((f"   {count(len(self.marked))} marked", "accent"))
         self.query_one("#status", StatusLine).show(parts)
 
     def say(self, text: str, look: str = "good") -> None:
@@ -359,6 +358,8 @@ class BrowseScreen(BrowseActions):
         line = self.query_one("#filter", LineInput)
         self.view = replace(self.view, words="")
         line.value = ""
+        if self.focused is line:
+            self.set_focus(None)
         line.display = False
 
     def action_leave(self) -> None:
