@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,7 @@ def test_stirred_is_what_the_differences_say(known: tuple[Engine, list[RestorePo
         assert set(stirred) <= names
         for name in names:
             below = (folder + b"/" if folder else b"") + name + b"/"
-            for before, after in zip(points, points[1:], strict=False):
+            for before, after in pairwise(points):
                 changes = [c for c in engine.diff(before, after).changes if c.path.startswith(below)]
                 ended = any(c.status is not Status.CREATED for c in changes)
                 assert (before.number in stirred.get(name, ())) == ended, (folder, name, before.number)
