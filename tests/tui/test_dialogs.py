@@ -36,7 +36,7 @@ async def test_take_with_comment_tags_and_pin() -> None:
         await settle(pilot)
         await press(pilot, "s", *"before apt", "tab", *"apt weekly", "tab", "space", "enter")
         text = screen_text(pilot)
-        assert "Point 13 was taken" in text and "/var/lib/mysql" in text and "4 patterns" in text
+        assert "Point 13 was taken" in text and "/var/lib/mysql" in text and "/proc/*" in text
         await press(pilot, "enter")
         point = engine.list[0]
         assert (point.comment, point.tags, point.pinned) == ("before apt", ("apt", "weekly"), True)
@@ -85,7 +85,7 @@ async def test_a_full_disk_is_a_message_with_what_to_do() -> None:
         await press(pilot, "s", "enter")
         assert "The store's file system is full" in screen_text(pilot)
         assert "What to do: make 12 MiB of room" in screen_text(pilot)
-        await press(pilot, "enter")
+        await press(pilot, "escape")
         assert isinstance(pilot.app.screen, PointsScreen)
 
 
@@ -181,14 +181,19 @@ async def test_an_interrupted_rollback_is_finished_or_undone_after_yes(key: str,
     engine.state = replace(engine.state, rollback="a rollback to point 3 of / was interrupted")
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
+        assert "A rollback to point 3 of / was interrupted" in screen_text(pilot), "it did not open by itself"
+        await press(pilot, "escape", "u")
+        assert isinstance(pilot.app.screen, PointsScreen), "it opened twice"
         await press(pilot, "R")
-        assert "a rollback to point 3 of / was interrupted" in screen_text(pilot)
+        assert "A rollback to point 3 of / was interrupted" in screen_text(pilot)
         await press(pilot, "f")
         assert "Unfinished work" in screen_text(pilot)
         await press(pilot, key, *"nope", "enter")
         assert call not in engine.calls
         await press(pilot, *"yes", "enter")
-        assert call in engine.calls and "Rolled back to point" in screen_text(pilot)
+        await until(pilot, lambda: "[Result]" in screen_text(pilot), "the result")
+        assert call in engine.calls
+        assert ("Undone: back at point" if key == "u" else "Rolled back to point") in screen_text(pilot)
         await press(pilot, "enter")
         assert "INTERRUPTED" not in screen_text(pilot)
 
