@@ -60,7 +60,7 @@ def facts(entry: Entry) -> list[Segment]:
         parts.append((f"  device {amount(entry)}", ""))
     if entry.kind is Kind.LINK:
         parts.append((f"  -> {printable(entry.target)}", "accent"))
-    return [*parts, ("  " + moment(entry), "dim")]
+    return [*parts, ("  " + moment(entry, "%Y-%m-%d %H:%M:%S"), "dim")]
 
 
 def differs(old: Entry | None, new: Entry | None) -> list[Segment]:
@@ -125,7 +125,7 @@ def both_sides(here: Entry | None, live: Entry | None, label: str, story_parts: 
     """Return everything about a path: in a point, now, how they differ, what happened over the points."""
     some = here or live
     rows: list[Line] = [content((path(some.path) if some is not None else "", "strong")), content("")]
-    rows += [*all_facts(here, label), content(""), *all_facts(live, "Now"), content("")]
-    if here is not None or live is not None:
+    if some is not None:
         rows.append(field("Differs", *differs(here, live)))
-    return [*rows, field("History", *story_parts)]
+    return [*rows, field("History", *story_parts), content(""), *all_facts(here, label), content(""),
+            *all_facts(live, "Now")]

@@ -79,7 +79,7 @@ async def test_rows_place_and_tally() -> None:
         assert line_of(pilot, "new.conf").rstrip().endswith("+") and "not here" in line_of(pilot, "new.conf")
         assert "======M====[=]" in line_of(pilot, "hosts")
         assert "=-.........[+]" in line_of(pilot, "returned.conf")
-        assert "5 here, 1 changed since, 1 new since   1 in other points only (. shows)" in text
+        assert "5 here, 1 changed, 1 new since   1 in other points (press .)" in text
         assert "old.conf" not in text
 
 

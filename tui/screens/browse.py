@@ -214,11 +214,13 @@ class BrowseScreen(BrowseActions):
             parts.append((f"   the live side cannot be read: {self.listing.trouble}", "warn"))
         else:
             parts += [(f", {count(n)} {word}", look) for n, word, look in (
-                (tally.changed, "changed since", "warn"), (tally.only_here, "gone since", "bad"),
-                (tally.only_live, "new since", "good")) if n]
+                (tally.changed, "changed", "warn"), (tally.only_here, "gone", "bad"),
+                (tally.only_live, "new", "good")) if n]
+            parts.append((" since" if tally.changed + tally.only_here + tally.only_live else ", none changed since",
+                          "dim"))
         if tally.elsewhere:
-            word = "shown too" if self.view.deleted else ". shows"
-            parts.append((f"   {count(tally.elsewhere)} in other points only ({word})", "dim"))
+            word = "shown too" if self.view.deleted else "press ."
+            parts.append((f"   {count(tally.elsewhere)} in other points ({word})", "dim"))
         if self.view.order != ORDERS[0]:
             parts.append((f"   by {self.view.order}", "accent"))
         self.query_one("#status", StatusLine).show(parts)

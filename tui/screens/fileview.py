@@ -34,8 +34,7 @@ class FileScreen(BaseScreen[None]):
     def compose(self) -> ComposeResult:
         """Header, path, content, keys."""
         yield self.header()
-        yield Static(content((self._side, "head"), "  ", (path(self._entry.path), "strong"), "  ",
-                             *facts(self._entry)), markup=False, id="subject")
+        yield Static(content((path(self._entry.path), "strong"), "  ", *facts(self._entry)), markup=False, id="subject")
         yield FileDiffView(id="content")
         yield KeyBar(_HINTS)
 

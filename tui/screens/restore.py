@@ -151,6 +151,13 @@ class ElsewhereScreen(JobDialog[RestoreResult]):
         self.query_one("#why").display = bool(rows)
         self.query_one(ConfirmYes).display = ask
         self.set_class(ask, "-asked")
+        self.query_one("#keys", KeyBar).show(self.hints())
+
+    def hints(self) -> list[Hint]:
+        """The keys that do something now."""
+        if self.stage == FORM and self.has_class("-asked"):
+            return [Hint("yes enter", "Copy into it"), Hint("esc", "Leave", "screen.leave")]
+        return super().hints()
 
     def prepare(self) -> bool:
         """Read the directory."""
