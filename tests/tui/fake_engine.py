@@ -117,6 +117,7 @@ class FakeEngine:
         self.warnings: tuple[str, ...] = ()
         self.occupied = {"/root/full"}      # directories that are not empty
         self.restored: tuple[str, str, tuple[bytes, ...], bool] | None = None
+        self.compared: tuple[bytes, ...] = ()
         self.planned: tuple[str, ...] = ()
         self.current = b"usr/share/doc/openssl/changelog.gz"
         self.lines = ["--- old", "+++ new", "@@ -1,2 +1,2 @@", " keep", "-was", "+is"]
@@ -161,6 +162,7 @@ class FakeEngine:
     def changes(self, older: RestorePoint, newer: RestorePoint | None, paths: Sequence[bytes] = (),
                 job: Job | None = None) -> Iterator[Change]:
         self._enter("changes")
+        self.compared = tuple(paths)
         self._find(older)
         self._work(job, "comparing")
         yield from self.found

@@ -14,6 +14,7 @@ from tests.tui.conftest import FULL, AppPilot, make_app, press, screen_text, set
 from tests.tui.fake_engine import FakeEngine
 from tests.tui.test_dialogs import WRONG
 from tui.screens.browse import BrowseScreen
+from tui.screens.history import HistoryScreen
 from tui.screens.restore import ElsewhereScreen, RestoreScreen, outermost, scope_of
 from tui.screens.rollback import RollbackScreen
 
@@ -211,3 +212,20 @@ async def test_dialogs_fit_small_terminals() -> None:
             await into(pilot, "/root/full")
             await press(pilot, "y", "e")
             assert " ye " in screen_text(pilot), screen_text(pilot)
+
+
+async def test_what_was_read_before_is_read_again() -> None:
+    engine = FakeEngine()
+    async with restoring(engine) as pilot:
+        await press(pilot, "escape", "down", "h")
+        asked = engine.calls.count("history"), engine.calls.count("lives")
+        await press(pilot, "down", "w", "escape", "w", "e")
+        await into(pilot, "/root/new")
+        assert engine.calls.count("history") == asked[0]
+        await press(pilot, "enter")
+        assert isinstance(pilot.app.screen, HistoryScreen) and engine.calls.count("history") == asked[0] + 1
+        assert engine.calls.count("lives") == asked[1]
+        await press(pilot, "escape")
+        assert isinstance(pilot.app.screen, BrowseScreen) and engine.calls.count("lives") == asked[1] + 1
+        await press(pilot, "question_mark", "escape")
+        assert engine.calls.count("lives") == asked[1] + 1

@@ -42,10 +42,6 @@ class BrowseActions(EntryActions):
         """Say in the status line what there is."""
         raise NotImplementedError
 
-    def action_reload(self) -> None:
-        """Read the directory again."""
-        raise NotImplementedError
-
     def _entry(self) -> Entry | None:
         """The entry of the point under the cursor; says so where the point does not have it."""
         found = self.current()
@@ -91,11 +87,11 @@ class BrowseActions(EntryActions):
         entry = None if self.marked else self._entry()
         paths = tuple(self.marked) if entry is None else (entry.path,)
         if paths:
-            self.open_restore(self.point, paths, self._restored)
+            self.open_restore(self.point, paths)
 
-    def _restored(self) -> None:
+    def restored(self) -> None:
+        """Marks are done with."""
         self.marked.clear()
-        self.action_reload()
 
     def action_compare(self) -> None:
         """The point's entry against the live one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from engine.entries import Entry, Kind
 from engine.points import RestorePoint
@@ -10,7 +10,22 @@ from tui.screens.base import BaseScreen
 
 
 class EntryActions(BaseScreen[None]):
-    """A screen on which paths of points are looked at."""
+    """A screen on which paths of points are looked at. It reads anew when something was restored meanwhile."""
+
+    _read_after = 0
+
+    def on_screen_resume(self) -> None:
+        """In front (again): something may have been restored from a screen above."""
+        if self._read_after != self.rollpoint.restored:
+            self._read_after = self.rollpoint.restored
+            self.action_reload()
+
+    def on_mount(self) -> None:
+        """What is read from now on is new."""
+        self._read_after = self.rollpoint.restored
+
+    def action_reload(self) -> None:
+        """Read anew; for screens that can."""
 
     def open_file(self, point: RestorePoint | None, entry: Entry) -> None:
         """Show the content of a regular file of a point, or of the live tree (None)."""
@@ -48,34 +63,35 @@ class EntryActions(BaseScreen[None]):
 
         self.app.push_screen(FindScreen())
 
-    def open_restore(self, point: RestorePoint, paths: Sequence[bytes], then: Callable[[], None]) -> None:
-        """Ask where paths of a point are to be restored to, and do it; `then` is called when something may have
-        changed."""
+    def open_restore(self, point: RestorePoint, paths: Sequence[bytes]) -> None:
+        """Ask where paths of a point are to be restored to, and do it."""
         from tui.screens.restore import RestoreScreen, Where
 
         def chosen(where: Where | None) -> None:
             if where == "in place":
-                self._in_place(point, paths, then)
+                self._in_place(point, paths)
             elif where == "elsewhere":
-                self._elsewhere(point, paths, then)
+                self._elsewhere(point, paths)
 
         self.app.push_screen(RestoreScreen(point, paths), chosen)
 
-    def _in_place(self, point: RestorePoint, paths: Sequence[bytes], then: Callable[[], None]) -> None:
+    def _in_place(self, point: RestorePoint, paths: Sequence[bytes]) -> None:
         from tui.screens.restore import scope_of
         from tui.screens.rollback import RollbackScreen
 
-        def left(changed: bool | None) -> None:
-            if changed:
-                then()
+        self.app.push_screen(RollbackScreen(point, self.rollpoint.make_runner(), scope_of(paths)), self._put_back)
 
-        self.app.push_screen(RollbackScreen(point, self.rollpoint.make_runner(), scope_of(paths)), left)
-
-    def _elsewhere(self, point: RestorePoint, paths: Sequence[bytes], then: Callable[[], None]) -> None:
+    def _elsewhere(self, point: RestorePoint, paths: Sequence[bytes]) -> None:
         from tui.screens.restore import ElsewhereScreen
 
-        def left(result: object) -> None:
-            if result is not None:
-                then()
+        self.app.push_screen(ElsewhereScreen(point, paths), self._put_back)
 
-        self.app.push_screen(ElsewhereScreen(point, paths), left)
+    def _put_back(self, result: object) -> None:
+        """Something may have changed: marks are done with, and what was read is old."""
+        if result:
+            self.rollpoint.restored += 1
+            self.restored()
+            self.on_screen_resume()
+
+    def restored(self) -> None:
+        """What this screen asked to be restored has been."""

@@ -255,7 +255,7 @@ class HistoryScreen(EntryActions):
         """Restore this version."""
         kept = self._kept()
         if kept is not None:
-            self.open_restore(kept[0], (self._path,), self.action_reload)
+            self.open_restore(kept[0], (self._path,))
 
     def action_compare(self) -> None:
         """This version against the live state."""
