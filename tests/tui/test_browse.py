@@ -92,6 +92,8 @@ async def test_both_sides_beside_each_other() -> None:
         assert "[Point 12]" in screen_text(pilot) and "[Now]" not in screen_text(pilot)
         await press(pilot, "tab")
         assert "[Now]" in screen_text(pilot) and "[Point 12]" not in screen_text(pilot)
+        await press(pilot, "full_stop")
+        assert "not here" in line_of(pilot, "old.conf")     # on neither side, and named all the same
 
 
 async def test_tab_looks_at_the_other_side() -> None:

@@ -101,7 +101,8 @@ class BrowseRows:
         name = printable(one.name) + ("/" if folder is not None and folder.kind is Kind.DIR else "")
         sign = self._sign(at)
         if cols.both:
-            out += [*self._side(name, here, cols, sign), (" │ ", "dim"), sign, (" │ ", "dim"),
+            nowhere = here is None and live is None
+            out += [*self._side(name, here, cols, sign, always=nowhere), (" │ ", "dim"), sign, (" │ ", "dim"),
                     *self._side(name, live, cols, sign), (" ", ""), *self._bar(at, cols)]
             return out
         shown = live if self.live else here
