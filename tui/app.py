@@ -66,6 +66,7 @@ class RollpointApp(App[int]):
         self.find_runner: Callable[[], Runner | None] = find_runner or (lambda: None)
         self.watched_run: Run | None = None     # the one a screen has shown
         self.seen_run: Run | None = None        # the one whose end it has shown
+        self.restored = 0       # how often something was put back: what a screen has read before that is old
         self.running: dict[LongJob, tuple[str, bool]] = {}
         self.open_questions: set[object] = set()    # what the engine was asked and has not answered yet
         self.left_running = ""

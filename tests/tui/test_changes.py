@@ -16,8 +16,10 @@ from tests.tui.conftest import AppPilot, make_app, press, screen_text, settle, u
 from tests.tui.fake_engine import FakeEngine, changes, entry, hostile_changes
 from tests.tui.test_changetree import million
 from tui.changetree import walk_key
+from tui.screens.browse import BrowseScreen
 from tui.screens.changes import ChangesScreen, software_line
 from tui.screens.filediff import FileDiffScreen
+from tui.screens.history import HistoryScreen
 from tui.screens.points import PointsScreen
 from tui.summary import VIEWS, rows_by_view, summarize
 from tui.widgets.changepane import ChangePane
@@ -365,3 +367,27 @@ def rows_now(pilot: AppPilot) -> range:
     return range(len(pilot.app.screen.query_one(ChangePane).rows.source))
 
 
+
+
+async def test_from_changes_to_history_and_browse() -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, "d", "h")
+        assert isinstance(pilot.app.screen, HistoryScreen)
+        await press(pilot, "escape", "b")
+        assert isinstance(pilot.app.screen, BrowseScreen)
+        await press(pilot, "escape", "3", "f", "enter", "h")
+        assert isinstance(pilot.app.screen, HistoryScreen)
+        await press(pilot, "escape", "escape", "escape")
+        assert isinstance(pilot.app.screen, PointsScreen)
+
+
+async def test_changes_of_one_directory_only() -> None:
+    engine = FakeEngine()
+    app = make_app(engine)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        app.push_screen(ChangesScreen(engine.list[3], None, (b"etc/ssh",)))
+        await settle(pilot)
+        assert "in /etc/ssh" in " ".join(screen_text(pilot).split())
+        assert engine.compared == (b"etc/ssh",) and "software" not in engine.calls

@@ -8,11 +8,16 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from textual.screen import Screen
 
+from engine.points import RestorePoint
 from tests.tui.conftest import AppPilot, make_app, press, settle, until
 from tests.tui.fake_engine import FakeEngine
 from tui import screenshots
 from tui.app import RollpointApp
+from tui.screens.browse import BrowseScreen
+from tui.screens.find import FindScreen
+from tui.screens.history import HistoryScreen
 from tui.screens.run import RUN
 from tui.theme import ANSI_DARK, LIGHT, Look
 
@@ -45,6 +50,38 @@ def walk(*keys: str) -> Callable[[AppPilot], Awaitable[None]]:
 @pytest.mark.parametrize("scene", sorted(KEYS))
 def test_picture(snap_compare: Callable[..., bool], scene: str, size: tuple[int, int]) -> None:
     assert snap_compare(make_app(FakeEngine(30)), run_before=walk(*KEYS[scene]), terminal_size=size)
+
+
+def of_point(number: int, engine: FakeEngine) -> RestorePoint:
+    return next(p for p in engine.list if p.number == number)
+
+
+OPENED: dict[str, tuple[Callable[[FakeEngine], Screen[None]], tuple[str, ...]]] = {
+    "browse": (lambda e: BrowseScreen(of_point(24, e), b"etc"), ("down", "down", "down")),
+    "browse-deleted": (lambda e: BrowseScreen(of_point(9, e), b"etc"), ("full_stop", "space", "space", "space")),
+    "browse-restore": (lambda e: BrowseScreen(of_point(24, e), b"etc"), ("space", "space", "w")),
+    "browse-elsewhere": (lambda e: BrowseScreen(of_point(24, e), b"etc"),
+                         ("down", "w", "e", "slash", *"root", "slash", *"full", "enter", "y", "e")),
+    "browse-entry": (lambda e: BrowseScreen(of_point(24, e), b"etc"), ("down", "i")),
+    "history": (lambda e: HistoryScreen(b"etc/nginx.conf", of_point(20, e)), ("down",)),
+    "history-gone": (lambda e: HistoryScreen(b"etc/old.conf"), ("down",)),
+    "fileview": (lambda e: BrowseScreen(of_point(24, e), b"etc", b"nginx.conf"), ("enter",)),
+    "find": (lambda e: FindScreen("conf"), ("down",))}
+
+
+@pytest.mark.parametrize("size", [(80, 24), (140, 40)], ids=["80x24", "140x40"])
+@pytest.mark.parametrize("scene", sorted(OPENED))
+def test_opened(snap_compare: Callable[..., bool], scene: str, size: tuple[int, int]) -> None:
+    make, keys = OPENED[scene]
+    engine = FakeEngine(30)
+
+    async def go(pilot: AppPilot) -> None:
+        await settle(pilot)
+        pilot.app.push_screen(make(engine))
+        await settle(pilot)
+        await press(pilot, *keys)
+
+    assert snap_compare(make_app(engine), run_before=go, terminal_size=size)
 
 
 @pytest.mark.parametrize("look", [LIGHT.name, ANSI_DARK.name])

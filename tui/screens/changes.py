@@ -3,7 +3,7 @@ difference."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from textual import on
 from textual.app import ComposeResult
@@ -17,7 +17,7 @@ from engine.points import RestorePoint
 from engine.results import Software
 from tui.changetree import ChangeTree
 from tui.jobs import LongJob
-from tui.screens.base import BaseScreen
+from tui.screens.entryactions import EntryActions
 from tui.text import Segment, content, count, error_lines, path, plural, point_title, safe, size
 from tui.treeview import TreeView
 from tui.widgets.changepane import ChangePane, first_view
@@ -29,20 +29,23 @@ _BOOT = b"boot"
 _NAMED = 3
 
 
-class ChangesScreen(BaseScreen[None]):
-    """The screen behind `d`: from `older` to `newer`, or to the live system where there is no `newer`."""
+class ChangesScreen(EntryActions):
+    """The screen behind `d`: from `older` to `newer`, or to the live system where there is no `newer`; with `paths`
+    only what is at or below them."""
 
     BINDINGS = [Binding("escape", "leave", "Back", show=False), Binding("q", "leave", "Back", show=False),
-                Binding("s", "swap", show=False)]
+                Binding("s", "swap", show=False), Binding("h", "history", show=False),
+                Binding("b", "browse", show=False)]
     KEYS = (*ChangePane.KEYS, ("6", "packages, kernels, files of /boot"),
-            ("s", "the other way round, between two points"), ("esc", "clear the filter; back"))
+            ("s", "the other way round, between two points"), ("h", "all versions of the path"),
+            ("b", "browse its directory in the older point"), ("esc", "clear the filter; back"))
     NOTES = ("+ created   - deleted   M content changed   T type changed   a only attributes changed",
              "A directory has the counts of all below it (T counts as M) and the bytes that these changes are about.",
              "Sizes and times decide whether content changed, unless checksums of both sides are known.")
 
-    def __init__(self, older: RestorePoint, newer: RestorePoint | None = None) -> None:
+    def __init__(self, older: RestorePoint, newer: RestorePoint | None = None, paths: Sequence[bytes] = ()) -> None:
         super().__init__()
-        self._older, self._newer = older, newer
+        self._older, self._newer, self._paths = older, newer, tuple(paths)
         self._work = LongJob()
         self._tree: ChangeTree | None = None
         self._software: Software | BaseException | None = None
@@ -67,21 +70,25 @@ class ChangesScreen(BaseScreen[None]):
         until = content(*point_title(self._newer, now)) if self._newer else content(("now", "head"))
         since = content(("Changes since " if self._newer is None else "Changes from ", "dim"),
                         *point_title(self._older, now))
+        where = content((" in ", "dim"), (", ".join(map(path, self._paths)), "strong")) if self._paths else content()
         self.query_one("#subject", Static).update(since + content((", until " if not self._newer else ", to ", "dim"))
-                                                  + until)
-        self._tree = self._software = None
+                                                  + until + where)
+        self._tree = None
+        self._software = Software() if self._paths else None    # packages are no matter of some directory
         self._work = LongJob()
         self._show(compared=False)
         self.query_one(ProgressPanel).follow(self._work)
         self._say_keys()
         engine, older, newer, job = self.rollpoint.engine, self._older, self._newer, self._work.job
+        paths = self._paths
 
         def compare() -> tuple[ChangeTree, TreeView]:
-            tree = ChangeTree.of(_watched(engine.changes(older, newer, (), job), job))
+            tree = ChangeTree.of(_watched(engine.changes(older, newer, paths, job), job))
             return tree, first_view(tree)
 
         self.ask("changes", compare, self._compared, self._failed)
-        self.ask("software", lambda: engine.software(older, newer), self._asked, self._asked)
+        if not paths:
+            self.ask("software", lambda: engine.software(older, newer), self._asked, self._asked)
 
     def on_unmount(self) -> None:
         """Nobody waits for the answer any more."""
@@ -146,6 +153,18 @@ class ChangesScreen(BaseScreen[None]):
 
         event.stop()
         self.app.push_screen(FileDiffScreen(self._older, self._newer, event.path))
+
+    def action_history(self) -> None:
+        """All versions of the path under the cursor."""
+        name = self.query_one(ChangePane).current_path
+        if name is not None:
+            self.open_history(name, self._older)
+
+    def action_browse(self) -> None:
+        """Its directory in the older point."""
+        name = self.query_one(ChangePane).current_path
+        if name is not None:
+            self.open_browse(self._older, name)
 
     def action_swap(self) -> None:
         """Compare the other way round."""
