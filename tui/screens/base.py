@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
+from textual.binding import Binding
 from textual.screen import ModalScreen, Screen
 from textual.worker import get_current_worker
 
 from tui.messages import Answer, Trouble
+from tui.places import Here
+from tui.text import content
 from tui.widgets.header import HeaderBar
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ class EngineCalls:
     """Keys of this screen and what they do, for the help."""
     NOTES: ClassVar[tuple[str, ...]] = ()
     """What else the help should say."""
+    HAS_PALETTE: ClassVar[bool] = True
+    """Whether the palette may be opened over it."""
 
     @property
     def rollpoint(self) -> RollpointApp:
@@ -75,6 +80,25 @@ class EngineCalls:
         would close the screen below."""
         return cast("Screen[object]", self) in self.rollpoint.screen_stack
 
+    # --- what a screen may say of itself -----------------------------------------------------------------------------
+
+    def why_not(self, action: str) -> str:
+        """Return why an action (``delete``) makes no sense now, "" where it does: then the palette offers it."""
+        return ""
+
+    def here(self) -> Here:
+        """Return where one stands: which places can be gone to depends on it."""
+        return Here()
+
+    def say(self, text: str, look: str = "good") -> None:
+        """Answer an action in a few words."""
+        from tui.screens.message import MessageScreen
+
+        self.rollpoint.push_screen(MessageScreen("Rollpoint", [content((text, look))]))
+
+    def back_from_place(self, _result: object) -> None:
+        """Somebody came back from a place."""
+
     def header(self) -> HeaderBar:
         """Return the header line of this machine and tree."""
         app = self.rollpoint
@@ -91,5 +115,7 @@ class BaseScreen(EngineCalls, Screen[T]):
 class BaseDialog(EngineCalls, ModalScreen[T]):
     """A dialog over a screen, whose header stays visible above it."""
 
+    # A dialog shuts out the keys of the app but those of priority, so the two that matter are its own as well.
+    BINDINGS = [Binding("question_mark", "app.help", show=False), Binding("colon", "app.palette", show=False)]
     HORIZONTAL_BREAKPOINTS = HORIZONTAL
     VERTICAL_BREAKPOINTS = VERTICAL
