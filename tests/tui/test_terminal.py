@@ -20,7 +20,7 @@ SCREENS: tuple[tuple[tuple[str, ...], str], ...] = (
     ((), "Points 10"), (("\r",), "Left out"), (("\x1b", "d"), "[1 All"), (("2", "j"), "[2 Created"),
     (("1", "G", "\r"), "Back"), (("\x1b", "\x1b", "j", "r"), "Roll back now?"), (("2",), "[2 Deleted"),
     (("5",), "rsync"), (("\x1b", "s"), "Take a restore point"), (("\x1b", "x"), "for good?"),
-    (("n", "o", "\r"), "Nothing was done"), (("\x1b", "P"), "Prune by the retention rules"),
+    (("n", "o", "\r"), "Nothing was done"), (("\x1b", "P"), "SAVED RULES"),
     (("\x1b", "v"), "Re-read all data"), (("\x1b", "e"), "Comment of a point"), (("\x1b", "?"), "take a restore point"),
     (("\x1b[6~",), "Everywhere"),
     (("\x1b", "/", "z", "z"), "No point has all these words"), (("\x1b",), "Points 10"))
