@@ -114,7 +114,7 @@ async def test_errors(name: bytes) -> None:
     engine = FakeEngine()
     text = name.decode("utf-8", "surrogateescape")
     engine.fail["plan"] = RollpointError(f"cannot read {text}", hint=f"look at {text}")
-    engine.fail["diff"] = ValueError(text)
+    engine.fail["changes"] = ValueError(text)
     async with make_app(engine).run_test(size=(220, 50)) as pilot:
         await settle(pilot)
         await press(pilot, "r")
