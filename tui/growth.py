@@ -59,7 +59,7 @@ def _changes(points: Sequence[RestorePoint]) -> dict[str, int]:
     sums: dict[str, int] = {}
     for point in points:
         recorded = point.doc.get("changed")
-        if not isinstance(recorded, Mapping) or point.doc.get("number") == 1:
+        if not isinstance(recorded, Mapping) or point.number == 1:
             continue
         for kind in KINDS:
             if isinstance(recorded.get(kind), int):

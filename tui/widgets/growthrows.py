@@ -32,8 +32,8 @@ class GrowthRows:
     @staticmethod
     def _bars(width: int) -> tuple[int, int]:
         """Room for the two bars, 0 where there is none."""
-        room = width - _LABEL - 6 - 10 - 9 - 2 - (10 if width >= _WIDE else 0)
-        return (room // 2, room - room // 2) if width >= _MIDDLE else (max(0, width - _LABEL - 6 - 12), 0)
+        room = width - _LABEL - 1 - 6 - 10 - 9 - 2 - (10 if width >= _WIDE else 0)
+        return (room // 2, room - room // 2) if width >= _MIDDLE else (max(0, width - _LABEL - 6 - 13), 0)
 
     def heading(self, width: int) -> Row | None:
         """Column titles."""

@@ -11,9 +11,6 @@ from engine.text import short_age
 from tui.text import Segment, fit, marks, safe, shown, size
 from tui.widgets.rows import Row
 
-_COMMENT_LEAST = 22
-"""Cells that the comment should have before columns of less importance are shown."""
-
 
 class Column(NamedTuple):
     """A column: title, cells, how to fill it. Those of the highest `weight` go first when there is no room."""
@@ -75,7 +72,7 @@ class PointRows:
         local = datetime.astimezone
         found = [Column("No", 4, lambda p: str(p.number), plain("strong"), 0, right=True)]
         if len({p.backend for p in points}) > 1:
-            found.append(Column("Kind", 7, lambda p: safe(p.backend), plain("dim"), 4))
+            found.append(Column("Kind", 7, lambda p: safe(p.backend), plain("dim"), 2))
         if not self.days:
             found.append(Column("Date", 10, lambda p: local(p.created).strftime("%Y-%m-%d"), plain(""), 1))
         found.append(Column("Time", 5, lambda p: local(p.created).strftime("%H:%M"), plain(""), 1))
@@ -94,8 +91,8 @@ class PointRows:
         """Return the columns for a width in cells. A short date (month and day) comes before none."""
         if self._fitting[0] == width:
             return self._fitting[1]
-        left = list(self._columns)
-        while left and 5 + sum(c.width + len(_gap(c)) for c in left) + _COMMENT_LEAST > width:
+        left, comment = list(self._columns), max(12, min(22, width // 5))
+        while left and 5 + sum(c.width + len(_gap(c)) for c in left) + comment > width:
             worst = max(left, key=lambda c: c.weight)
             if worst.weight <= 1:
                 left = [_short_date(c) if c.title == "Date" else c for c in left]
