@@ -19,6 +19,7 @@ from textual.app import App
 from textual.binding import Binding
 from textual.screen import Screen
 from textual.scrollbar import ScrollBar
+from textual.widgets import Input
 
 from tui.engine_api import EngineLike
 from tui.jobs import LongJob
@@ -45,7 +46,8 @@ class RollpointApp(App[int]):
     BINDINGS = [
         Binding("question_mark", "help", "Help", show=False),
         Binding("f1", "help", "Help", show=False, priority=True),
-        Binding("colon", "palette", "What can be done", show=False),
+        # Of priority, so that it acts before the next key arrives: what is typed ahead must not run as commands.
+        Binding("colon", "palette_by_letter", "What can be done", show=False, priority=True),
         Binding("ctrl+p", "palette", "What can be done", show=False, priority=True),
         Binding("t", "light", "Light or dark", show=False),
         Binding("ctrl+c", "quit", "Quit", show=False, priority=True),
@@ -126,6 +128,14 @@ class RollpointApp(App[int]):
         screen = self.screen
         if isinstance(screen, EngineCalls) and not isinstance(screen, HelpScreen):
             self.push_screen(HelpScreen(screen.KEYS, screen.NOTES))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A colon that is typed into a line belongs to the line."""
+        return action != "palette_by_letter" or not isinstance(self.focused, Input)
+
+    def action_palette_by_letter(self) -> None:
+        """What can be done on the screen in front."""
+        self.action_palette()
 
     def action_palette(self) -> None:
         """What can be done on the screen in front."""

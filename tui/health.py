@@ -47,7 +47,7 @@ def store_line(status: StoreStatus, points: Sequence[RestorePoint], now: datetim
     groups = [_fill_group(status), _free_group(status), [("Points ", "dim"), (count(len(points)), "")],
               _good_group(points, now)]
     for index in (2, 0, 1, 3):
-        fits = sum(len(text) for group in groups for text, _ in group) + 3 * sum(map(bool, groups)) - 1 <= width
+        fits = sum(len(text) for group in groups for text, _ in group) + 3 * (sum(map(bool, groups)) - 1) <= width
         if width and not fits and all(look not in ("bad", "warn") for _, look in groups[index]):
             groups[index] = []
     parts: list[Segment] = []

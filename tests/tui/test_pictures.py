@@ -17,8 +17,13 @@ from tui.theme import ANSI_DARK, LIGHT, Look
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = {"points": (), "details": ("enter",), "changes": ("d", "down"), "rollback": ("down", "r"), "take": ("s",),
-        "delete": ("x", "n", "o", "enter"), "prune": ("P",), "verify": ("v",), "help": ("question_mark",),
-        "comment": ("e",)}
+        "delete": ("x", "n", "o", "enter"), "verify": ("v",), "help": ("question_mark",), "comment": ("e",),
+        "prune": ("P", "down", "down", "down", "7", "enter"),
+        "prune-wrong": ("P", "down", "enter", "s", "o", "o", "n"),
+        "prune-calendar": ("P", "down", "down", "down", "7", "enter", "c", "tab"),
+        "prune-write": ("P", "down", "down", "down", "7", "enter", "x"), "growth": ("o",), "growth-points": ("o", "1"),
+        "store": ("S",), "settings": ("c", "down", "down"), "palette": ("colon", "p", "o", "i"),
+        "points-marked": ("down", "m", "down")}
 
 
 def walk(*keys: str) -> Callable[[AppPilot], Awaitable[None]]:

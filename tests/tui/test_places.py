@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from textual import events
 from textual.binding import Binding
 from textual.keys import _character_to_key
 
@@ -21,6 +22,8 @@ from tui.screens.details import DetailScreen
 from tui.screens.help import EVERYWHERE, LISTS
 from tui.screens.palette import CommandRows, PaletteScreen
 from tui.screens.points import PointsScreen
+from tui.screens.typed import TypedDialog
+from tui.widgets.lineinput import LineInput
 from tui.widgets.rows import RowList
 
 
@@ -221,3 +224,18 @@ async def test_help_in_a_dialog_and_while_typing() -> None:
         assert "go to the next field" in screen_text(pilot)
         await press(pilot, "escape", "question_mark")
         assert "? " in screen_text(pilot) and "go to the next field" not in screen_text(pilot)
+
+
+async def test_what_is_typed_ahead_never_runs_as_commands() -> None:
+    engine = FakeEngine()
+    async with make_app(engine).run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        for keys in ((":", *"pxs"), ("/", *"pxs")):
+            for key in keys:    # all at once, as from a slow line
+                pilot.app.post_message(events.Key(_character_to_key(key), key))
+            await settle(pilot)
+            assert not engine.list[0].pinned and not isinstance(pilot.app.screen, TypedDialog)
+            await press(pilot, "escape", "escape")
+        assert isinstance(pilot.app.screen, PointsScreen)
+        await press(pilot, "slash", *"a/b:c")
+        assert pilot.app.screen.query_one("#filter", LineInput).value == "a/b:c"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 from textual.binding import Binding
 from textual.screen import ModalScreen, Screen
+from textual.widgets import Input
 from textual.worker import get_current_worker
 
 from tui.messages import Answer, Trouble
@@ -22,6 +23,9 @@ T = TypeVar("T")
 
 HORIZONTAL = [(0, "-tiny"), (60, "-narrow"), (100, "-wide")]
 VERTICAL = [(0, "-low"), (18, "-middle"), (30, "-high")]
+FILTER = Binding("slash", "filter", show=False, priority=True)
+"""The key of a filter. Of priority, so that it acts before the next key arrives: letters that are typed fast after it
+must not run as commands."""
 
 
 class EngineCalls:
@@ -80,6 +84,15 @@ class EngineCalls:
         would close the screen below."""
         return cast("Screen[object]", self) in self.rollpoint.screen_stack
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The key of a filter is of priority (`FILTER`); typed into a line it belongs to the line."""
+        return action != "filter" or not isinstance(cast("Screen[object]", self).focused, Input)
+
+    def open_line(self, line: Input) -> None:
+        """Show a line to type into and give it the focus at once, so that what is typed next goes there."""
+        line.display = True
+        cast("Screen[object]", self).set_focus(line)
+
     # --- what a screen may say of itself -----------------------------------------------------------------------------
 
     def why_not(self, action: str) -> str:
@@ -115,7 +128,7 @@ class BaseScreen(EngineCalls, Screen[T]):
 class BaseDialog(EngineCalls, ModalScreen[T]):
     """A dialog over a screen, whose header stays visible above it."""
 
-    # A dialog shuts out the keys of the app but those of priority, so the two that matter are its own as well.
-    BINDINGS = [Binding("question_mark", "app.help", show=False), Binding("colon", "app.palette", show=False)]
+    # A dialog shuts out the keys of the app but those of priority.
+    BINDINGS = [Binding("question_mark", "app.help", show=False)]
     HORIZONTAL_BREAKPOINTS = HORIZONTAL
     VERTICAL_BREAKPOINTS = VERTICAL

@@ -17,6 +17,7 @@ from tui.health import age_note, store_line
 from tui.notices import banner_rows
 from tui.places import PLACES
 from tui.screens.actions import PointActions
+from tui.screens.base import FILTER
 from tui.text import Line, content, error_lines
 from tui.widgets.details import DetailPane
 from tui.widgets.fields import Fields
@@ -38,7 +39,7 @@ class PointsScreen(PointActions):
         Binding("s", "take", show=False), Binding("d", "changes", show=False), Binding("r", "rollback", show=False),
         Binding("m,space", "mark", show=False), Binding("p", "pin", show=False), Binding("e", "comment", show=False),
         Binding("x", "delete", show=False), Binding("v", "verify", show=False), Binding("R", "recover", show=False),
-        Binding("slash", "filter", show=False), Binding("u,f5", "reload", show=False),
+        FILTER, Binding("u,f5", "reload", show=False),
         Binding("escape", "clear", show=False), Binding("q", "app.quit", show=False),
         *(Binding(place.key, place.action, show=False) for place in PLACES)]
     KEYS = (("s", "take a restore point"), ("d", "what changed since this point, or between it and the marked one"),
@@ -199,9 +200,7 @@ class PointsScreen(PointActions):
 
     def action_filter(self) -> None:
         """Go to the filter."""
-        line = self.query_one("#filter", LineInput)
-        line.display = True
-        line.focus()
+        self.open_line(self.query_one("#filter", LineInput))
 
     @on(Input.Changed, "#filter")
     def _typed(self) -> None:

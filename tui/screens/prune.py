@@ -36,7 +36,7 @@ class PruneScreen(RuleEditing):
         Binding("minus,left,h", "step(-1)", show=False), Binding("w", "save", show=False),
         Binding("u", "undo", show=False), Binding("x", "prune", show=False), Binding("p", "pin", show=False),
         Binding("c", "calendar", show=False),
-        *(Binding(str(digit), f"edit('{digit}')", show=False) for digit in range(10))]
+        *(Binding(str(digit), f"edit('{digit}')", show=False, priority=True) for digit in range(10))]
     KEYS = (("enter", "on a rule: type a value; on a point: everything about it"),
             ("+ -, right left", "the rule one step up or down"), ("0 to 9", "begin to type a value"),
             ("c", "the points as a list or as a calendar"), ("tab", "from the rules to the points and back"),
@@ -285,5 +285,6 @@ def totals(fates: list[Fate], status: StoreStatus | None, *, saved: bool) -> lis
     if status is not None and status.exists:
         after = max(0, status.store_bytes - known)
         parts.append((f"   store {size(status.store_bytes)}" + (f" -> {size(after)}" if going else ""), "dim"))
-        parts.append((f" of {size(status.limit_bytes)}" if status.limit_bytes else "", "dim"))
+        if status.limit_bytes and after > status.limit_bytes:
+            parts.append((f", OVER its limit of {size(status.limit_bytes)}", "bad"))
     return parts

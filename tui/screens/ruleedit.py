@@ -73,6 +73,10 @@ class RuleEditing(BaseScreen[None]):
             rule = self.rule()
             self.try_rules(changed(self.rules, rule, stepped(rule, value_of(self.rules, rule), by)))
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A digit that is typed into the line belongs to the line."""
+        return (action != "edit" or self.edited is None) and super().check_action(action, parameters)
+
     def action_edit(self, typed: str) -> None:
         """Type a value for the rule under the cursor."""
         if self.saved is None or self.edited is not None or not self.on_rules:
@@ -80,11 +84,10 @@ class RuleEditing(BaseScreen[None]):
         self.edited = rule = self.rule()
         self._before = value_of(self.rules, rule)
         line = self.query_one("#value", LineInput)
-        line.display = True
         with line.prevent(Input.Changed):
             line.value = typed or typed_value(rule, self._before)
         line.cursor_position = len(line.value)
-        line.focus()
+        self.open_line(line)
         self.show_keys()
         self._consider(line.value)
 

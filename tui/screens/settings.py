@@ -11,7 +11,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from tui.screens.base import BaseScreen
+from tui.screens.base import FILTER, BaseScreen
 from tui.text import Line, content, field, fit, plural, safe
 from tui.widgets.fields import Fields
 from tui.widgets.keybar import Hint, KeyBar
@@ -70,7 +70,7 @@ class SettingsScreen(BaseScreen[None]):
     """The place behind `c`."""
 
     BINDINGS = [Binding("escape", "leave", show=False), Binding("q", "leave", show=False),
-                Binding("slash", "filter", show=False), Binding("u,f5", "reload", show=False)]
+                FILTER, Binding("u,f5", "reload", show=False)]
     KEYS = (("/", "filter by words in key, value or origin"), ("tab", "to the whole value below, to scroll it"),
             ("u, F5", "read the settings again"), ("esc", "clear the filter; back"), ("q", "back to the points"))
     NOTES = ("Settings are read from /etc/rollpoint/config.yaml, then /etc/rollpoint/conf.d/*.yaml by name, then the "
@@ -126,9 +126,7 @@ class SettingsScreen(BaseScreen[None]):
 
     def action_filter(self) -> None:
         """Go to the filter."""
-        line = self.query_one("#filter", LineInput)
-        line.display = True
-        line.focus()
+        self.open_line(self.query_one("#filter", LineInput))
 
     @on(Input.Changed, "#filter")
     def _typed(self) -> None:

@@ -17,6 +17,7 @@ from engine.results import StoreStatus
 from tui.health import age_note, health_rows
 from tui.notices import banner_rows
 from tui.places import Here
+from tui.screens.base import FILTER
 from tui.screens.upkeep import Upkeep
 from tui.text import Segment, content, error_lines, fit, plural, safe
 from tui.widgets.fields import Fields
@@ -97,7 +98,7 @@ class StoreScreen(Upkeep):
 
     BINDINGS = [
         Binding("escape", "leave", show=False), Binding("q", "leave", show=False), Binding("v", "verify", show=False),
-        Binding("f", "repair", show=False), Binding("R", "recover", show=False), Binding("slash", "filter", show=False),
+        Binding("f", "repair", show=False), Binding("R", "recover", show=False), FILTER,
         Binding("u,f5", "reload", show=False)]
     KEYS = (("v", "verify: does the store hold what it says it holds"), ("f", "repair: finish or undo what was left"),
             ("R", "unfinished work: go on, undo, repair"), ("/", "filter the log by words"),
@@ -195,9 +196,7 @@ class StoreScreen(Upkeep):
 
     def action_filter(self) -> None:
         """Go to the filter."""
-        line = self.query_one("#filter", LineInput)
-        line.display = True
-        line.focus()
+        self.open_line(self.query_one("#filter", LineInput))
 
     @on(Input.Changed, "#filter")
     def _typed(self) -> None:
