@@ -19,9 +19,11 @@ from textual.app import App
 from textual.binding import Binding
 from textual.screen import Screen
 from textual.scrollbar import ScrollBar
+from textual.widgets import Input
 
 from tui.engine_api import EngineLike
 from tui.jobs import LongJob
+from tui.places import PLACES, place
 from tui.rollback_job import Runner, ThreadRunner
 from tui.rollback_registry import Run
 from tui.text import safe
@@ -29,6 +31,8 @@ from tui.theme import THEMES, Look, PlainScrollBarRender, choose
 
 if TYPE_CHECKING:
     from engine.config import Config
+    from tui.palette import Command
+    from tui.screens.base import EngineCalls
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
@@ -41,7 +45,11 @@ class RollpointApp(App[int]):
     ENABLE_COMMAND_PALETTE = False
     NOTIFICATION_TIMEOUT = 8
     BINDINGS = [
-        Binding("question_mark", "help", "Help", show=False), Binding("f1", "help", "Help", show=False),
+        Binding("question_mark", "help", "Help", show=False),
+        Binding("f1", "help", "Help", show=False, priority=True),
+        # Of priority, so that it acts before the next key arrives: what is typed ahead must not run as commands.
+        Binding("colon", "palette_by_letter", "What can be done", show=False, priority=True),
+        Binding("ctrl+p", "palette", "What can be done", show=False, priority=True),
         Binding("t", "light", "Light or dark", show=False),
         Binding("ctrl+c", "quit", "Quit", show=False, priority=True),
         Binding("ctrl+q", "quit", "Quit", show=False, priority=True)]
@@ -126,6 +134,56 @@ class RollpointApp(App[int]):
         screen = self.screen
         if isinstance(screen, EngineCalls) and not isinstance(screen, HelpScreen):
             self.push_screen(HelpScreen(screen.KEYS, screen.NOTES))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A colon that is typed into a line belongs to the line."""
+        return action != "palette_by_letter" or not isinstance(self.focused, Input)
+
+    def action_palette_by_letter(self) -> None:
+        """What can be done on the screen in front."""
+        self.action_palette()
+
+    def action_palette(self) -> None:
+        """What can be done on the screen in front."""
+        from tui.screens.base import EngineCalls
+        from tui.screens.palette import PaletteScreen
+
+        async def chosen(command: Command | None) -> None:
+            if command is not None:
+                await self.run_action(command.action, default_namespace=command.node)
+
+        screen = self.screen
+        if isinstance(screen, EngineCalls) and screen.HAS_PALETTE:
+            self.push_screen(PaletteScreen(self._commands(screen)), chosen)
+
+    def _commands(self, screen: EngineCalls) -> list[Command]:
+        """The screen's own keys, then the places that are not open already, then what every screen has."""
+        from tui.palette import Bound, Command, own_commands
+
+        front = self.screen
+        bound = {key: Bound(found.binding.action, found.node) for key, found in front.active_bindings.items()}
+        found = [c for c in own_commands(screen.KEYS, bound, screen.why_not) if not c.action.startswith("app.place(")]
+        if not front.is_modal:
+            here, ours = screen.here(), {b.action for b in bound.values()}
+            found += [Command(p.key if p.action in ours else "", p.text, p.action, self) for p in PLACES
+                      if not p.why_not(here) and all(type(s).__name__ != p.screen for s in self.screen_stack)]
+        rest = (("?", "the keys of this screen", "help"), ("t", "light or dark", "light"),
+                ("ctrl+q", "leave Rollpoint", "quit"))
+        return found + [Command(key, text, f"app.{action}", self) for key, text, action in rest
+                        if all(c.action != f"app.{action}" for c in found)]
+
+    def action_place(self, name: str) -> None:
+        """Go to a place, or say why that is not possible now."""
+        from tui.screens.base import EngineCalls
+
+        screen, target = self.screen, place(name)
+        if isinstance(screen, EngineCalls):
+            here = screen.here()
+            why = target.why_not(here)
+            if why:
+                screen.say(why, "warn")
+            else:
+                self.push_screen(target.make(here), screen.back_from_place)
 
     def action_light(self) -> None:
         """Light for dark, dark for light."""

@@ -7,7 +7,7 @@ character reaches the terminal. Only glyphs that every console font has are used
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -16,7 +16,6 @@ from textual.content import Content
 
 from engine.errors import RollpointError
 from engine.points import RestorePoint
-from engine.results import StoreStatus
 from engine.text import human_size, message, short_age, shown_path
 
 CUT = ".."
@@ -128,9 +127,11 @@ def clock_time(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{secs:02d}" if hours else f"{minutes}:{secs:02d}"
 
 
-def marks(point: RestorePoint) -> str:
-    """Return the three letters of the mark column: N newest, P pinned, ! damaged."""
-    return ("N" if point.newest else " ") + ("P" if point.pinned else " ") + ("!" if point.state != "ok" else " ")
+def marks(point: RestorePoint, going_back: str = "") -> str:
+    """Return the three letters of the mark column: N newest, P pinned, ! not whole; R where an interrupted rollback
+    was going (`going_back` is what the engine says about it)."""
+    last = "!" if point.state != "ok" else "R" if point.id in going_back.split() else " "
+    return ("N" if point.newest else " ") + ("P" if point.pinned else " ") + last
 
 
 def standing(point: RestorePoint) -> list[Segment]:
@@ -156,27 +157,6 @@ def bar(share: float, width: int) -> str:
     inner = max(1, width - 2)
     full = min(inner, max(0, int(share * inner)))
     return "[" + "#" * full + "-" * (inner - full) + "]"
-
-
-def store_line(status: StoreStatus, points: Sequence[RestorePoint], now: datetime) -> list[Segment]:
-    """Return what matters now about the store: fill against its limit, free room, age of the last good point."""
-    parts: list[Segment] = [("Store ", "dim"), (size(status.store_bytes), "strong")]
-    if status.limit_bytes:
-        share = status.store_bytes / status.limit_bytes
-        look = "bad" if share > 1 else "warn" if share > 0.9 else ""
-        parts += [(" of ", "dim"), (size(status.limit_bytes), ""), (f" {share:.0%}", look)]
-        if share > 1:
-            parts.append((" over its limit", "bad"))
-    low = status.free_bytes < max(status.tree_bytes // 20, 64 << 20)
-    parts += [("   Free ", "dim"), (size(status.free_bytes) + (" LOW" if low else ""), "bad" if low else "")]
-    parts += [("   Points ", "dim"), (count(len(points)), "")]
-    good = [p for p in points if p.state == "ok"]
-    if good:
-        last = max(p.created for p in good)
-        parts += [("   Last good ", "dim"), (brief_age((now - last).total_seconds()), "")]
-    elif points:
-        parts.append(("   NO GOOD POINT", "bad"))
-    return parts
 
 
 def brief_age(seconds: float) -> str:

@@ -287,11 +287,8 @@ class FakeEngine:
 
     def fates(self, rules: Retention | None = None) -> list[Fate]:
         self._enter("fates")
-        if rules is not None:
-            return fates(self.list, rules, NOW, store_bytes=self.state.store_bytes, source_bytes=self.state.tree_bytes)
-        words = ("newest", "pinned", "younger than 86400 s")
-        return [Fate(p, i < len(self.list) - 3, words[i % 3] if i < len(self.list) - 3 else "store over its limit")
-                for i, p in enumerate(self.list)]
+        return fates(self.list, rules or self.rules_now, NOW, store_bytes=self.state.store_bytes,
+                     source_bytes=self.state.tree_bytes)
 
     def prune(self, job: Job) -> PruneResult:
         self._enter("prune")

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from engine.config import Retention
-from engine.results import Damage, Fate
+from engine.results import Damage
 from tests.tui.conftest import FULL, AppPilot, make_app, point_of, press, screen_text, settle, until
 from tests.tui.fake_engine import HOSTILE, FakeEngine
 from tui.screens.points import PointsScreen
@@ -121,35 +120,6 @@ async def test_deleting_the_only_point_says_so() -> None:
         await settle(pilot)
         await press(pilot, "x")
         assert "only point there is" in screen_text(pilot)
-
-
-async def test_prune_previews_each_fate_and_needs_yes() -> None:
-    engine = FakeEngine(30)
-    async with make_app(engine).run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        await press(pilot, "P")
-        text = screen_text(pilot)
-        assert "3 points of 30 would be removed" in text and "store over its limit" in text and "REMOVE" in text
-        await press(pilot, "g", *"no")
-        await press(pilot, "enter", *"no", "enter")
-        assert "Nothing was done" in screen_text(pilot) and len(engine.list) == 30
-        await press(pilot, *"yes", "enter")
-        assert "3 points removed" in screen_text(pilot) and len(engine.list) == 27
-
-
-async def test_prune_with_nothing_to_do_asks_nothing() -> None:
-    engine = FakeEngine()
-
-    def fates(rules: Retention | None = None) -> list[Fate]:
-        return [Fate(p, True, "newest") for p in engine.list]
-
-    engine.fates = fates  # type: ignore[method-assign]
-    async with make_app(engine).run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        await press(pilot, "P")
-        assert "The rules remove nothing now" in screen_text(pilot)
-        await press(pilot, *"yes", "enter", "escape")
-        assert "prune" not in engine.calls and isinstance(pilot.app.screen, PointsScreen)
 
 
 async def test_verify_whole_and_damaged() -> None:

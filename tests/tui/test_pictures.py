@@ -24,6 +24,7 @@ from tui.theme import ANSI_DARK, LIGHT, Look
 ROOT = Path(__file__).resolve().parents[2]
 CHANGES = ("r", "enter")
 TO_YES = (*CHANGES, "enter", "enter")
+TRIED = ("P", "down", "down", "down", "7", "enter")
 KEYS = {"points": (), "details": ("enter",), "changes": ("d", "down"),
         "changes-flat": ("d", "f", "G"), "changes-software": ("d", "6"), "filediff": ("d", "3", "down", "enter"),
         "filediff-beside": ("d", "3", "down", "enter", "m"), "filediff-hex": ("d", "3", "down", "enter", "m", "m"),
@@ -32,8 +33,11 @@ KEYS = {"points": (), "details": ("enter",), "changes": ("d", "down"),
         "rollback_changes": ("down", *CHANGES),
         "rollback_safety": ("down", *CHANGES, "enter", "space"), "rollback_confirm": ("down", *TO_YES),
         "rollback_result": ("down", *TO_YES, *"yes", "enter"),
-        "delete": ("x", "n", "o", "enter"), "prune": ("P",), "verify": ("v",), "help": ("question_mark",),
-        "comment": ("e",)}
+        "delete": ("x", "n", "o", "enter"), "verify": ("v",), "help": ("question_mark",), "comment": ("e",),
+        "prune": TRIED, "prune-wrong": ("P", "down", "enter", "s", "o", "o", "n"),
+        "prune-calendar": (*TRIED, "c", "tab"), "prune-write": (*TRIED, "x"), "growth": ("o",),
+        "growth-points": ("o", "1"), "store": ("S",), "settings": ("c", "down", "down"),
+        "palette": ("colon", "p", "o", "i"), "points-marked": ("down", "m", "down")}
 
 
 def walk(*keys: str) -> Callable[[AppPilot], Awaitable[None]]:

@@ -20,9 +20,11 @@ SCREENS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("1", "G", "\r"), "Back"), (("\x1b", "\x1b", "j", "r"), "[Scope]"), (("\r",), "It will"),
     (("2",), "[2 Deleted"), (("6",), "rsync"), (("\r",), "Take a safety point first"), (("\r",), "Roll back now?"),
     (("\x1b", "\x1b", "\x1b", "\x1b", "s"), "Take a restore point"), (("\x1b", "x"), "for good?"),
-    (("n", "o", "\r"), "Nothing was done"), (("\x1b", "P"), "Prune by the retention rules"),
+    (("n", "o", "\r"), "Nothing was done"), (("\x1b", "P"), "SAVED RULES"),
     (("\x1b", "v"), "Re-read all data"), (("\x1b", "e"), "Comment of a point"), (("\x1b", "?"), "take a restore point"),
-    (("\x1b[6~",), "Everywhere"),
+    (("\x1b[4~",), "Everywhere"),
+    (("\x1b", "S"), "entries in the log"), (("\x1b", "o"), "[2 Days"), (("\x1b", "c"), "Comes from"),
+    (("\x1b", "P", "c", "\t"), "Week of"), (("\x1b", ":"), "What to do"), (("p", "r", "u"), "prune: try rules"),
     (("\x1b", "/", "z", "z"), "No point has all these words"), (("\x1b",), "Points 10"))
 
 

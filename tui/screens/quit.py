@@ -16,6 +16,8 @@ class QuitScreen(BaseDialog[None]):
     """Shown by the app when it is asked to quit while work is under way."""
 
     BINDINGS = [Binding("escape,enter,n", "stay", "Stay", show=False), Binding("s", "stop", "Stop", show=False)]
+    KEYS = (("esc, enter, n", "stay"), ("s", "stop what runs, where that is safe, then leave"))
+    HAS_PALETTE = False
 
     def __init__(self, what: str, *, breakable: bool) -> None:
         super().__init__(classes="-bad")
