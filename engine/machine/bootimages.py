@@ -9,9 +9,12 @@ each image begins at.
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import json
 import os
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -29,6 +32,7 @@ GAP_LIMIT = 8 << 20
 BIOS_BOOT_LIMIT = 32 << 20
 _FILES = {SECTOR0: "sector0", GAP: "gap", BIOS_BOOT: "biosboot"}
 _BLOCK = 4096
+_BLKROGET = 0x125E          # linux/fs.h: _IO(0x12, 94)
 _CHUNK = 1 << 20
 _MACHINE = (
     Wanted("lsblk.json", ("lsblk", "-J", "-b", "-O")),
@@ -197,6 +201,9 @@ def opened(disk: Disk, flags: int = os.O_RDONLY) -> Iterator[int]:
     """Open a disk and yield its file descriptor. Raises RollpointError where it cannot be opened."""
     try:
         fd = os.open(disk.path, flags | os.O_CLOEXEC)
+        if flags != os.O_RDONLY and not disk.image and struct.unpack("i", fcntl.ioctl(fd, _BLKROGET, bytes(4)))[0]:
+            os.close(fd)
+            raise OSError(errno.EROFS, "the kernel holds it read-only")
     except OSError as error:
         verb = "read" if flags == os.O_RDONLY else "written"
         raise RollpointError(f"the disk {disk.name} cannot be {verb}: {error.strerror}",

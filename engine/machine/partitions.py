@@ -53,7 +53,7 @@ class Table:
 
     `id` is the disk's signature (8 hex digits) or GUID, "" when it is zero; `sector` the logical sector size; `first`
     the first byte after sector 0 and all primary GPT structures, `last` the first byte of the backup ones (or the
-    disk's end). `problems` are sentences; with `whole` false the partitions may not be all there are.
+    disk's end). `problems` are sentences; with `whole` false nobody can say which bytes no partition has.
     """
 
     kind: str
@@ -149,8 +149,8 @@ def _mbr(read: Read, zero: bytes, size: int, sector: int) -> Table:
         partitions.append(_mbr_partition(number, kind, start * sector, count * sector, flag, disk_id))
         if kind in _EXTENDED:
             partitions += _logical(read, start, sector, disk_id, problems)
-    problems += _outside(partitions, size)
-    return Table("mbr", sector, size, disk_id, tuple(partitions), sector, size, tuple(problems), not problems)
+    outside = _outside(partitions, size)    # a lost logical partition lies inside the extended one, which is known
+    return Table("mbr", sector, size, disk_id, tuple(partitions), sector, size, (*problems, *outside), not outside)
 
 
 def _mbr_partition(number: int, kind: int, start: int, size: int, flag: int, disk_id: str) -> Partition:
