@@ -22,7 +22,8 @@ from engine.text import message, printable
 YES, DOUBTFUL, NO = "yes", "doubtful", "no"
 _KERNEL = re.compile(rb"(?:vmlinuz|vmlinux|kernel|bzImage)-(.+)")
 _INITRAMFS = ("initrd.img-{}", "initramfs-{}.img", "initrd-{}", "initrd-{}.img", "initramfs-{}")
-_INITS = (b"sbin/init", b"etc/init", b"bin/init", b"usr/lib/systemd/systemd", b"lib/systemd/systemd")
+_INITS = (b"sbin/init", b"etc/init", b"bin/init")      # what the kernel and every initramfs try
+_SYSTEMD = (b"usr/lib/systemd/systemd", b"lib/systemd/systemd")
 _NO_DEVICES = "which devices exist is not known here: root= and fstab were not checked"
 _UNREADABLE = "it cannot be read"
 _ROLL_BACK = "roll /boot and the root file system back to the same point"
@@ -238,9 +239,13 @@ class _Look:
     def _init(self, entry: Entry) -> Iterator[Finding]:
         named = _option(entry.options, "init")
         inits = (os.fsencode(named),) if named else _INITS
-        if not any(self.tree.is_file(i) for i in inits):
-            yield Finding("blocker", f"there is no {message(named or '/sbin/init')}: nothing can be started after the "
-                          "kernel", _ROLL_BACK)
+        if any(self.tree.is_file(i) for i in inits):
+            return
+        what = f"there is no {message(named or '/sbin/init')}"
+        if not named and any(self.tree.is_file(s) for s in _SYSTEMD):
+            yield Finding("warning", f"{what}: only an initramfs with systemd in it starts systemd without", _ROLL_BACK)
+        else:
+            yield Finding("blocker", f"{what}: nothing can be started after the kernel", _ROLL_BACK)
 
     # --- kernels that no menu names, and tables -----------------------------------------------------------------------
 

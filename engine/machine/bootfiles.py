@@ -162,7 +162,9 @@ def _compressed(fd: int, magic: bytes, position: int, size: int) -> int:
 
 def _zstd(fd: int, position: int, size: int) -> int:
     """Walk one frame block by block (RFC 8878, 3.1)."""
-    head = os.pread(fd, 18, position)
+    head = os.pread(fd, 8, position)
+    if len(head) < 8:
+        raise _Cut("it ends in the middle of its zstd archive")
     if head[:4] != _ZSTD:
         end = position + 8 + struct.unpack_from("<I", head, 4)[0]
         return _inside(end, size, "zstd")

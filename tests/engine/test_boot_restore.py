@@ -6,17 +6,17 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from engine.errors import DamageError, RefusedError, RollpointError, UsageError
+from engine.errors import RefusedError, RollpointError
 from engine.machine import bootimages, bootrestore
-from engine.machine.bootimages import BIOS_BOOT, GAP, SECTOR0, BootRecord
-from engine.machine.bootrestore import BootPlan
-from engine.machine.disks import Disk, read_disk
+from engine.machine.bootimages import BIOS_BOOT, GAP
+from engine.machine.disks import read_disk
+from tests.engine.boot_case import BIOS, CODE, GAP_GPT, GAP_MBR, Case
 from tests.engine.boot_images import (
     MBR_SCRIPT,
     MIB,
@@ -31,50 +31,6 @@ from tests.engine.boot_images import (
     table,
 )
 from tests.engine.harness import CHECKOUT, child_env
-
-GAP_MBR, GAP_GPT, BIOS = (512, MIB), (34 * 512, MIB), (MIB, 2 * MIB)
-CODE = (0, 440)
-
-
-class Case:
-    """A disk, a record of it in `saved`, and copies of what it was: `then` when recorded, `now` before applying."""
-
-    def __init__(self, place: Path, make: Callable[[Path], Path]) -> None:
-        self.place, self.disk, self.saved, self.keep = place, make(place / "disk"), place / "boot", place / "keep"
-        self.then = self.disk.read_bytes()
-        bootimages.save([self.read()], os.fsencode(self.saved), texts=False)
-        self.now = self.then
-
-    def read(self) -> Disk:
-        return read_disk(os.fsencode(self.disk))
-
-    def record(self) -> BootRecord:
-        return bootimages.load(os.fsencode(self.saved))
-
-    def ruin(self, *ranges: tuple[int, int]) -> None:
-        """Overwrite ranges, and remember the disk as it is now."""
-        noise(self.disk, list(ranges), seed=2)
-        self.now = self.disk.read_bytes()
-
-    def plan(self, **options: Mapping[str, bytes] | Collection[bytes]) -> BootPlan:
-        return bootrestore.plan(self.record(), [self.read()], **options)  # type: ignore[arg-type]
-
-    def apply(self) -> tuple[str, ...]:
-        return bootrestore.apply(self.plan(), os.fsencode(self.keep))
-
-    def undo(self) -> None:
-        bootrestore.apply(bootrestore.undo(os.fsencode(self.keep), [self.read()]), None)
-
-    def must_be(self, *restored: tuple[int, int]) -> None:
-        """Assert that these ranges are as recorded and every other byte is as it was before applying."""
-        wanted = bytearray(self.now)
-        for start, end in restored:
-            wanted[start:end] = self.then[start:end]
-        assert ranges_that_differ(bytes(wanted), self.disk.read_bytes()) == []
-
-    def refusal(self, what: str) -> str:
-        pieces = [p for d in self.plan().disks for p in d.pieces]
-        return next(p.refused for p in pieces if p.what == what)
 
 
 @pytest.fixture
@@ -304,191 +260,6 @@ def test_the_last_guard_lets_no_other_range_through(gpt_case: Case, start: int) 
     with pytest.raises(RefusedError, match="are not boot code's"):
         bootrestore.apply(tampered, None)
     gpt_case.must_be()
-
-
-# --- the right disk ---
-
-
-def other_disk(case: Case, **changes: str) -> Disk:
-    return replace(case.read(), **changes)  # type: ignore[arg-type]
-
-
-def test_the_wrong_disk_is_refused_with_the_reason(mbr_case: Case) -> None:
-    wrong = image(mbr_case.place / "wrong", 32 * MIB, MBR_SCRIPT.replace("cafe", "beef"))
-    plan = bootrestore.plan(mbr_case.record(), [read_disk(os.fsencode(wrong))])
-    assert plan.disks == () and "beef1234, recorded is cafe1234" in plan.findings[0].text
-    larger = image(mbr_case.place / "larger", 33 * MIB, MBR_SCRIPT)
-    plan = bootrestore.plan(mbr_case.record(), [read_disk(os.fsencode(larger))])
-    assert plan.disks == () and "its size is" in plan.missing[0][1]
-    assert bootrestore.plan(mbr_case.record(), []).missing[0][1].endswith("(there is no disk at all)")
-
-
-def test_of_several_disks_the_right_one_is_taken(mbr_case: Case) -> None:
-    wrong = image(mbr_case.place / "wrong", 32 * MIB, MBR_SCRIPT.replace("cafe", "beef"))
-    moved = mbr_case.place / "now-called-so"
-    mbr_case.disk.rename(moved)
-    mbr_case.disk = moved
-    mbr_case.ruin(CODE)
-    before = wrong.read_bytes()
-    disks = [read_disk(os.fsencode(wrong)), mbr_case.read()]
-    bootrestore.apply(bootrestore.plan(mbr_case.record(), disks), os.fsencode(mbr_case.keep))
-    mbr_case.must_be(CODE)
-    assert wrong.read_bytes() == before
-
-
-def test_two_clones_are_refused_unless_one_is_named(mbr_case: Case) -> None:
-    clone = mbr_case.place / "clone"
-    shutil.copy(mbr_case.disk, clone)
-    disks = [mbr_case.read(), read_disk(os.fsencode(clone))]
-    plan = bootrestore.plan(mbr_case.record(), disks)
-    assert plan.disks == () and "both look like" in plan.missing[0][1]
-    plan = bootrestore.plan(mbr_case.record(), disks, named={"disk-1": os.fsencode(clone)})
-    assert [d.disk.path for d in plan.disks] == [os.fsencode(clone)]
-
-
-def test_a_serial_number_decides_between_clones_and_against_a_replacement(mbr_case: Case) -> None:
-    saved = mbr_case.place / "with-serial"
-    bootimages.save([other_disk(mbr_case, serial="S1", model="M")], os.fsencode(saved), texts=False)
-    record = bootimages.load(os.fsencode(saved))
-    one, two = other_disk(mbr_case, serial="S1"), replace(other_disk(mbr_case, serial="S2"), path=b"/x")
-    assert bootrestore.plan(record, [one, two]).disks[0].disk == one
-    refused = bootrestore.plan(record, [two]).missing[0][1]
-    assert "its serial number is S2, recorded is S1" in refused
-    assert "its model" in bootrestore.plan(record, [replace(one, model="N")]).missing[0][1]
-    unknown = other_disk(mbr_case)
-    assert bootrestore.plan(record, [unknown]).disks[0].disk == unknown, "the signature is enough"
-
-
-def test_two_paths_to_one_disk_are_one_disk(mbr_case: Case) -> None:
-    saved = mbr_case.place / "san"
-    wwn = "naa.60014055cafe0123"
-    bootimages.save([other_disk(mbr_case, wwn=wwn)], os.fsencode(saved), texts=False)
-    twin = mbr_case.place / "twin"
-    twin.symlink_to(mbr_case.disk)
-    disks = [other_disk(mbr_case, wwn="360014055cafe0123"), replace(other_disk(mbr_case, wwn="360014055cafe0123"),
-                                                                    path=os.fsencode(twin))]
-    plan = bootrestore.plan(bootimages.load(os.fsencode(saved)), disks)
-    assert len(plan.disks) == 1 and plan.findings == ()
-
-
-def test_a_disk_nothing_identifies_must_be_named(tmp_path: Path) -> None:
-    case = Case(tmp_path, lambda p: image(p, 32 * MIB, MBR_SCRIPT.replace("cafe1234", "0")))
-    case.ruin(CODE)
-    assert "nothing identifies it" in case.plan().missing[0][1]
-    assert len(case.plan(named={"disk-1": os.fsencode(case.disk)}).disks) == 1
-
-
-def test_the_store_s_disk_is_written_only_when_it_is_the_boot_disk(mbr_case: Case) -> None:
-    wrong = image(mbr_case.place / "wrong", 32 * MIB, MBR_SCRIPT.replace("cafe", "beef"))
-    path = os.fsencode(wrong)
-    plan = bootrestore.plan(mbr_case.record(), [read_disk(path)], named={"disk-1": path}, store_disks=[path])
-    assert plan.disks == () and "holds the store" in plan.missing[0][1]
-    mbr_case.ruin(CODE)
-    assert mbr_case.plan(store_disks=[os.fsencode(mbr_case.disk)]).writes == 1
-
-
-def test_a_name_for_no_disk_is_a_mistake(mbr_case: Case) -> None:
-    for named in ({"disk-1": b"/dev/none"}, {"disk-9": os.fsencode(mbr_case.disk)}):
-        with pytest.raises(UsageError):
-            mbr_case.plan(named=named)
-
-
-# --- damage ---
-
-
-@pytest.mark.parametrize("file", ["disk-1.sector0", "disk-1.gap", "disk-1.biosboot"])
-@pytest.mark.parametrize("how", ["flip", "cut", "gone"])
-def test_a_damaged_image_is_refused(gpt_case: Case, file: str, how: str) -> None:
-    saved = gpt_case.saved / file
-    record = gpt_case.record()
-    gpt_case.ruin(CODE, GAP_GPT, BIOS)
-    plan = gpt_case.plan()
-    if how == "gone":
-        saved.unlink()
-    elif how == "cut":
-        os.truncate(saved, 100)
-    else:
-        put(saved, 300, bytes([saved.read_bytes()[300] ^ 1]))
-    with pytest.raises(DamageError):
-        gpt_case.record()
-    with pytest.raises(DamageError):
-        bootrestore.plan(record, [gpt_case.read()])
-    with pytest.raises(DamageError):
-        bootrestore.apply(plan, os.fsencode(gpt_case.keep))
-    gpt_case.must_be()
-    assert any(file in text for text in bootimages.damaged(os.fsencode(gpt_case.saved)))
-
-
-def test_every_flipped_bit_of_the_record_is_found(gpt_case: Case) -> None:
-    saved = gpt_case.saved / "boot.json"
-    whole = saved.read_bytes()
-    for at in range(0, len(whole), 7):
-        put(saved, at, bytes([whole[at] ^ 4]))
-        with pytest.raises(DamageError):
-            bootimages.index(os.fsencode(gpt_case.saved))
-        put(saved, at, whole[at : at + 1])
-    assert bootimages.index(os.fsencode(gpt_case.saved)).disks
-
-
-def test_sha256sum_can_check_what_was_saved(tmp_path: Path) -> None:
-    disk = gpt(tmp_path / "disk")
-    record = bootimages.save([read_disk(os.fsencode(disk))], os.fsencode(tmp_path / "boot"))
-    names = {p.name for p in (tmp_path / "boot").iterdir()}
-    assert {"disk-1.sector0", "disk-1.gap", "disk-1.biosboot", "boot.json", "disk-1.sfdisk", "SHA256SUMS"} <= names
-    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=tmp_path / "boot", check=True,
-                   capture_output=True)
-    text = (tmp_path / "boot/disk-1.sfdisk").read_text()
-    assert "01234567-89AB-CDEF-0123-456789ABCDEF" in text
-    assert bootimages.load(os.fsencode(tmp_path / "boot")) == record
-    for what, (start, end) in {SECTOR0: (0, 512), GAP: GAP_GPT, BIOS_BOOT: BIOS}.items():
-        saved = record.disks[0].image(what)
-        assert saved is not None and record.data(saved) == disk.read_bytes()[start:end]
-
-
-def test_a_saved_table_brings_a_bare_disk_back(tmp_path: Path) -> None:
-    """The sfdisk dump is for a new disk: with it and the images the disk is what it was, outside its partitions."""
-    case = Case(tmp_path, gpt)
-    bootimages.save([case.read()], os.fsencode(case.saved))
-    os.truncate(case.disk, 0)
-    os.truncate(case.disk, 32 * MIB)
-    table(case.disk, (case.saved / "disk-1.sfdisk").read_text())
-    case.now = case.disk.read_bytes()
-    case.apply()
-    assert ranges_that_differ(case.disk.read_bytes(), case.then) == []
-
-
-# --- what is left out, and trouble while saving ---
-
-
-def test_a_huge_gap_is_saved_in_part_and_says_so(tmp_path: Path) -> None:
-    case = Case(tmp_path, lambda p: image(p, 32 * MIB, "label: dos\nlabel-id: 0x1\nstart=32768, type=83\n"))
-    saved = case.record().disks[0].image(GAP)
-    assert saved is not None and saved.length == bootimages.GAP_LIMIT
-    assert "only the first 8.0 MiB were saved" in case.record().notes[0]
-
-
-def test_a_disk_that_vanishes_is_a_note(tmp_path: Path) -> None:
-    disk = gpt(tmp_path / "disk")
-    found = read_disk(os.fsencode(disk))
-    disk.unlink()
-    record = bootimages.save([found], os.fsencode(tmp_path / "boot"), texts=False)
-    assert record.disks[0].images == () and "cannot be read" in record.notes[0]
-
-
-def test_a_disk_that_ends_early_is_a_note_and_not_kept_over(gpt_case: Case) -> None:
-    found = gpt_case.read()
-    os.truncate(gpt_case.disk, MIB)
-    record = bootimages.save([found], os.fsencode(gpt_case.place / "short"), texts=False)
-    assert {i.what for i in record.disks[0].images} == {SECTOR0, GAP} and "ends before" in record.notes[0]
-
-
-def test_no_record_and_a_newer_one(tmp_path: Path, gpt_case: Case) -> None:
-    with pytest.raises(RefusedError, match="no boot pieces"):
-        bootimages.load(os.fsencode(tmp_path / "nothing"))
-    with pytest.raises(RollpointError):
-        read_disk(os.fsencode(tmp_path / "none"))
-    with pytest.raises(UsageError, match="neither"):
-        read_disk(os.fsencode(tmp_path))
 
 
 # --- GRUB ---
