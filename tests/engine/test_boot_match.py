@@ -103,3 +103,18 @@ def test_a_name_for_no_disk_is_a_mistake(mbr_case: Case) -> None:
     for named in ({"disk-1": b"/dev/none"}, {"disk-9": os.fsencode(mbr_case.disk)}):
         with pytest.raises(UsageError):
             mbr_case.plan(named=named)
+
+
+def test_one_disk_is_never_taken_for_two(mbr_case: Case) -> None:
+    clone = mbr_case.place / "clone"
+    shutil.copy(mbr_case.disk, clone)
+    saved = os.fsencode(mbr_case.place / "both")
+    bootimages.save([mbr_case.read(), read_disk(os.fsencode(clone))], saved, texts=False)
+    record = bootimages.load(saved)
+    plan = bootrestore.plan(record, [mbr_case.read()])
+    assert plan.disks == () and all("more than one" in why for _, why in plan.missing)
+    path = os.fsencode(mbr_case.disk)
+    with pytest.raises(UsageError, match="two recorded disks"):
+        bootrestore.plan(record, [mbr_case.read()], named={"disk-1": path, "disk-2": path})
+    both = {"disk-1": path, "disk-2": os.fsencode(clone)}
+    assert len(bootrestore.plan(record, [mbr_case.read(), read_disk(os.fsencode(clone))], named=both).disks) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -12,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import RefusedError, RollpointError
+from engine.errors import DamageError, RefusedError, RollpointError
 from engine.machine import bootimages, bootrestore
 from engine.machine.bootimages import BIOS_BOOT, GAP
-from engine.machine.disks import read_disk
+from engine.machine.disks import Disk, read_disk
 from tests.engine.boot_case import BIOS, CODE, GAP_GPT, GAP_MBR, Case
 from tests.engine.boot_images import (
     MBR_SCRIPT,
@@ -337,3 +338,62 @@ def test_a_read_only_disk_is_told_before_anything_is_kept(tmp_path: Path) -> Non
         finally:  # the kernel keeps this for the next user of the loop device
             subprocess.run(["blockdev", "--setrw", device], check=True)
     assert not (tmp_path / "keep").exists()
+
+
+# --- what only a plan can see, and what only a disk can do ---
+
+
+def refusal_on(case: Case, disk: Disk, what: str) -> str:
+    plan = bootrestore.plan(case.record(), [disk], named={"disk-1": disk.path})
+    return next(p.refused for p in plan.disks[0].pieces if p.what == what)
+
+
+def test_a_gpt_that_reaches_further_into_the_gap_now(gpt_case: Case) -> None:
+    script = "label: gpt\nlabel-id: 01234567-89AB-CDEF-0123-456789ABCDEF\ntable-length: 256\nstart=2048, size=2048\n"
+    shutil.copy(image(gpt_case.place / "fresh", 32 * MIB, script), gpt_case.disk)
+    gpt_case.ruin((66 * 512, MIB))
+    assert "partition table reaches to byte 33792" in gpt_case.refusal(GAP)
+
+
+def test_other_sectors_and_overlapping_partitions(gpt_case: Case) -> None:
+    disk = gpt_case.read()
+    assert "its sectors were 512 bytes" in refusal_on(gpt_case, replace(disk, sector=4096), GAP)
+    first, second, *others = disk.table.partitions
+    crossed = replace(disk.table, partitions=(first, replace(second, start=first.end - 512), *others))
+    assert "another partition overlaps" in refusal_on(gpt_case, replace(disk, table=crossed), BIOS_BOOT)
+
+
+@pytest.mark.parametrize(("at", "words"), [(100, "does not give back"), (446, "partition table of")])
+def test_a_disk_that_does_not_keep_what_was_written(
+    gpt_case: Case, monkeypatch: pytest.MonkeyPatch, at: int, words: str
+) -> None:
+    real = os.pwrite
+
+    def lying(fd: int, data: bytes, offset: int) -> int:
+        done = real(fd, data, offset)
+        if offset == 0:
+            real(fd, b"!", at)
+        return done
+
+    gpt_case.ruin(CODE)
+    monkeypatch.setattr("engine.machine.bootrestore.os.pwrite", lying)
+    with pytest.raises(DamageError, match=words):
+        bootrestore.apply(gpt_case.plan(), None)
+
+
+def test_a_write_that_fails_says_where_and_can_be_undone(gpt_case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.pwrite
+
+    def failing(fd: int, data: bytes, offset: int) -> int:
+        if offset >= MIB and len(data) <= MIB - 4096:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(fd, data[:4096], offset)
+
+    gpt_case.ruin(CODE, GAP_GPT, BIOS)
+    keep = os.fsencode(gpt_case.keep)
+    with monkeypatch.context() as patched:
+        patched.setattr("engine.machine.bootrestore.os.pwrite", failing)
+        with pytest.raises(RollpointError, match="cannot be written at byte 1052672: Input/output error"):
+            bootrestore.apply(gpt_case.plan(), keep)
+    gpt_case.undo()
+    gpt_case.must_be()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from pathlib import Path
@@ -114,3 +115,27 @@ def test_no_record_and_a_newer_one(tmp_path: Path, gpt_case: Case) -> None:
         read_disk(os.fsencode(tmp_path / "none"))
     with pytest.raises(UsageError, match="neither"):
         read_disk(os.fsencode(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"disk-1.gap"', '"../x/gap"'), ('"gap"', '"everything"'), ('"images": [', '"images": [7, ')]
+)
+def test_a_record_that_names_what_none_can_have(gpt_case: Case, old: str, new: str) -> None:
+    """Sealed rightly, and still not believed."""
+    path, sums = gpt_case.saved / "boot.json", gpt_case.saved / "SHA256SUMS"
+    text = path.read_text().replace(old, new)
+    assert text != path.read_text()
+    path.write_text(text)
+    lines = [line for line in sums.read_text().splitlines() if not line.endswith("boot.json")]
+    sums.write_text("\n".join([hashlib.sha256(text.encode()).hexdigest() + "  boot.json", *lines]) + "\n")
+    with pytest.raises(DamageError):
+        gpt_case.record()
+
+
+def test_a_record_of_a_newer_format_is_left_alone(gpt_case: Case) -> None:
+    path, sums = gpt_case.saved / "boot.json", gpt_case.saved / "SHA256SUMS"
+    text = path.read_text().replace('"format": 1', '"format": 2')
+    path.write_text(text)
+    sums.write_text(hashlib.sha256(text.encode()).hexdigest() + "  boot.json\n")
+    with pytest.raises(RefusedError, match="newer Rollpoint"):
+        gpt_case.record()

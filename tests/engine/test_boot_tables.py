@@ -137,6 +137,13 @@ def test_an_image_cut_short_is_told(tmp_path: Path, make: Any, size: int) -> Non
     assert found.kind == "none" if size < 512 else (found.problems and found.kind != "none")
 
 
+def test_partitions_behind_the_end_of_the_disk_are_told(tmp_path: Path) -> None:
+    disk = gpt(tmp_path / "disk")
+    os.truncate(disk, 12 * MIB)
+    found = read(disk)
+    assert not found.whole and "partition 3 ends at byte" in found.problems[-1]
+
+
 def test_a_gpt_without_its_protective_mbr(tmp_path: Path) -> None:
     disk = gpt(tmp_path / "disk")
     put(disk, 0, bytes(512))
