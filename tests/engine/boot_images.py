@@ -114,24 +114,25 @@ def sfdisk_json(path: Path | str) -> dict[str, Any]:
     return found
 
 
-def grub_images(where: Path) -> tuple[bytes, bytes]:
-    """Return GRUB's own boot.img and a core.img made for the BIOS."""
+def grub_images(where: Path, config: str = "") -> tuple[bytes, bytes]:
+    """Return GRUB's own boot.img and a core.img made for the BIOS, which runs the commands of `config` at its start."""
     need("grub-mkimage")
     if not (GRUB / "boot.img").exists():
         cannot_run("GRUB in boot sectors (not installed: grub-pc-bin)")
-    core = where / "core.img"
+    core, early = where / "core.img", where / "early.cfg"
+    early.write_text(config)
     subprocess.run(
-        ["grub-mkimage", "-O", "i386-pc", "-p", "(hd0,1)/grub", "-o", str(core)]
-        + ["biosdisk", "part_msdos", "part_gpt", "ext2", "normal"],
+        ["grub-mkimage", "-O", "i386-pc", "-p", "(hd0,1)/grub", "-c", str(early), "-o", str(core)]
+        + ["biosdisk", "part_msdos", "part_gpt", "ext2", "normal", "serial", "terminal", "echo", "halt"],
         check=True,
         capture_output=True,
     )
     return (GRUB / "boot.img").read_bytes(), core.read_bytes()
 
 
-def install_grub(path: Path, where: Path, sector: int = 1) -> bytes:
+def install_grub(path: Path, where: Path, sector: int = 1, config: str = "") -> bytes:
     """Put GRUB's boot code and core.img (from `sector` on) into an image, as grub-bios-setup does; returns core.img."""
-    boot, core = grub_images(where)
+    boot, core = grub_images(where, config)
     core = core[:500] + struct.pack("<Q", sector + 1) + core[508:]
     code = bytearray(boot[:440])
     code[0x5C:0x64] = struct.pack("<Q", sector)
