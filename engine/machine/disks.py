@@ -74,13 +74,13 @@ def read_disk(path: bytes, sys: bytes = SYS, sector: int | None = None) -> Disk:
 
 
 def all_disks(sys: bytes = SYS, dev: bytes = b"/dev") -> list[bytes]:
-    """Return the device nodes of all whole disks this kernel has: none of RAM, none empty, none read-only, no loops."""
+    """Return the device nodes of all whole disks this kernel has: no RAM, loops, CDs, or drives without a medium."""
     found = []
     for name in _names(os.path.join(sys, b"block")):
         at = os.path.join(sys, b"block", name)
         kept_out = name.startswith((b"ram", b"zram", b"loop", b"sr", b"fd", b"nbd"))
         dm = _text(os.path.join(at, b"dm/uuid"))
-        if kept_out or _text(os.path.join(at, b"size")) in (b"", b"0") or _text(os.path.join(at, b"ro")) == b"1":
+        if kept_out or _text(os.path.join(at, b"size")) in (b"", b"0"):
             continue
         if (name.startswith(b"dm-") and not dm.startswith(_WHOLE)) or _taken_whole(sys, at):
             continue

@@ -53,7 +53,8 @@ class Table:
 
     `id` is the disk's signature (8 hex digits) or GUID, "" when it is zero; `sector` the logical sector size; `first`
     the first byte after sector 0 and all primary GPT structures, `last` the first byte of the backup ones (or the
-    disk's end). `problems` are sentences; with `whole` false nobody can say which bytes no partition has.
+    disk's end). `problems` are sentences; with `whole` false (a GPT that no checksum confirms) nobody can say which
+    bytes belong to no partition.
     """
 
     kind: str
@@ -149,8 +150,9 @@ def _mbr(read: Read, zero: bytes, size: int, sector: int) -> Table:
         partitions.append(_mbr_partition(number, kind, start * sector, count * sector, flag, disk_id))
         if kind in _EXTENDED:
             partitions += _logical(read, start, sector, disk_id, problems)
-    outside = _outside(partitions, size)    # a lost logical partition lies inside the extended one, which is known
-    return Table("mbr", sector, size, disk_id, tuple(partitions), sector, size, (*problems, *outside), not outside)
+    problems += _outside(partitions, size)
+    # Whole in any case: a logical partition that was lost lies inside the extended one, which is known.
+    return Table("mbr", sector, size, disk_id, tuple(partitions), sector, size, tuple(problems))
 
 
 def _mbr_partition(number: int, kind: int, start: int, size: int, flag: int, disk_id: str) -> Partition:
@@ -253,7 +255,6 @@ def _gpt_table(gpt: _Gpt, size: int, protective: bool, problems: list[str]) -> T
         problems = [*problems, "sector 0 does not announce the GPT (the protective MBR is gone)"]
     partitions = [p for number, entry in enumerate(_slices(gpt.entries, gpt.entry_size), 1)
                   if (p := _gpt_partition(number, entry, sector)) is not None]
-    outside = _outside(partitions, size)
     entries_end = gpt.entries_at + -(-len(gpt.entries) // sector)
     backup = gpt.here != 1
     # Of a GPT known by its backup alone nobody can say where the primary entries lie: where they always do.
@@ -261,7 +262,7 @@ def _gpt_table(gpt: _Gpt, size: int, protective: bool, problems: list[str]) -> T
     last = min(gpt.here, gpt.entries_at) if backup else gpt.other - (entries_end - gpt.entries_at)
     disk = "" if set(gpt.disk) <= set("0-") else gpt.disk
     return Table("gpt", sector, size, disk, tuple(partitions), first * sector, min(last * sector, size),
-                 tuple([*problems, *outside]), not outside)
+                 tuple([*problems, *_outside(partitions, size)]))
 
 
 def _slices(data: bytes, step: int) -> Iterator[bytes]:

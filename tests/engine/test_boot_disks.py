@@ -22,7 +22,7 @@ class Sys:
             (root / name).mkdir(parents=True)
 
     def add(self, name: str, number: str, parent: str = "", *, slaves: tuple[str, ...] = (), uuid: str = "",
-            size: int = 1000, ro: str = "0\n") -> None:  # fmt: skip
+            size: int = 1000) -> None:  # fmt: skip
         where = self.root / "devices" / (f"{parent}/{name}" if parent else name)
         for part in ("holders", "slaves"):
             (where / part).mkdir(parents=True)
@@ -41,7 +41,6 @@ class Sys:
             below = next(p for p in (self.root / "devices").glob("**/" + slave) if (p / "uevent").exists())
             (where / "slaves" / slave).symlink_to(below)
             (below / "holders" / name).symlink_to(where)
-        (where / "ro").write_text(ro)
 
     def below(self, number: str, fstype: bytes = b"ext4", source: bytes = b"/dev/x") -> list[str]:
         table = [Mount(number.encode(), b"/", b"/", fstype, source)]
@@ -136,7 +135,6 @@ def test_disks_that_are_none(sys: Sys) -> None:
     for number, name in enumerate(("loop0", "ram0", "zram0", "sr0", "nbd0")):
         sys.add(name, f"7:{number}")
     sys.add("sde", "8:64", size=0)
-    sys.add("sdf", "8:80", ro="1\n")
     assert sys.all() == ["/dev/sda", "/dev/sdb"]
 
 

@@ -141,7 +141,7 @@ def test_partitions_behind_the_end_of_the_disk_are_told(tmp_path: Path) -> None:
     disk = gpt(tmp_path / "disk")
     os.truncate(disk, 12 * MIB)
     found = read(disk)
-    assert not found.whole and "partition 3 ends at byte" in found.problems[-1]
+    assert "partition 3 ends at byte" in found.problems[-1] and "backup GPT is missing" in found.problems[0]
 
 
 def test_a_gpt_without_its_protective_mbr(tmp_path: Path) -> None:
