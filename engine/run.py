@@ -122,6 +122,8 @@ class Process:
         if self._child.poll() is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(timeout=0.2)
         self._stderr.close()
 
     def check(self, ok: Sequence[int] = (0,)) -> int:
