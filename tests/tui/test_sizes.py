@@ -11,8 +11,8 @@ from tests.tui.fake_engine import FakeEngine
 SIZES = [(40, 10), (60, 15), (80, 24), (100, 30), (200, 60)]
 WALK = (("enter",), ("d",), ("d", "enter"), ("r",), ("r", "down", "enter"), ("r", "enter"),
         ("r", "enter", "enter"), ("r", "enter", "enter", "enter"), ("s",), ("x",), ("P",), ("P", "tab", "c"),
-        ("P", "7"), ("P", "tab", "x"), ("o",), ("o", "1", "enter"), ("S",), ("S", "f"), ("c",), ("colon",), ("colon", "z", "z"),
-        ("v",), ("e",), ("R",), ("question_mark",), ("slash", "n"))
+        ("P", "7"), ("P", "tab", "x"), ("o",), ("o", "1", "enter"), ("S",), ("S", "f"), ("c",),
+        ("colon",), ("colon", "z", "z"), ("v",), ("e",), ("R",), ("question_mark",), ("slash", "n"))
 
 
 @pytest.mark.parametrize("size", SIZES, ids=[f"{w}x{h}" for w, h in SIZES])
