@@ -221,7 +221,7 @@ async def test_errors_and_help_and_back() -> None:
     engine = Files(OLD, NEW)
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await open_file(pilot, engine)
-        await press(pilot, "enter", "h", "b", "space")
+        await press(pilot, "x", "space")
         assert isinstance(pilot.app.screen, FileDiffScreen)
         await press(pilot, "question_mark")
         assert isinstance(pilot.app.screen, HelpScreen) and "side by side" in screen_text(pilot)

@@ -242,7 +242,7 @@ async def test_a_marked_point_is_compared_with_the_one_under_the_cursor() -> Non
         assert "d Compare with 11" in screen_text(pilot)
         await press(pilot, "down", "down", "d")
         subject = screen_text(pilot).splitlines()[1:3]
-        assert "Changes since point 9" in subject[0] and "point 11" in " ".join(subject)
+        assert "Changes from point 9" in subject[0] and "point 11" in " ".join(subject)
         await press(pilot, "escape", "up", "up", "d")
         assert "until now" in " ".join(screen_text(pilot).split())
         await press(pilot, "escape", "space")

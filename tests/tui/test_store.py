@@ -15,6 +15,7 @@ from tests.tui.conftest import make_app, press, screen_text, settle
 from tests.tui.fake_engine import HOSTILE, NOW, FakeEngine
 from tui.screens.details import DetailScreen
 from tui.screens.points import PointsScreen
+from tui.screens.recover import RecoverScreen
 from tui.screens.verify import VerifyScreen
 
 # --- store and jobs ----------------------------------------------------------------------------------------------
@@ -74,7 +75,8 @@ async def test_work_under_way_and_unfinished() -> None:
     engine.state = replace(engine.state, unfinished="a snapshot begun at 03:00", rollback="a rollback to point 3 of /")
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await press(pilot, "S")
+        assert isinstance(pilot.app.screen, RecoverScreen)  # it announces itself
+        await press(pilot, "escape", "S")
         text = screen_text(pilot)
         assert "INTERRUPTED  a rollback to point 3" in text and "UNFINISHED  a snapshot begun" in text
         assert "R Unfinished work" in text

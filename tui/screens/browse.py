@@ -57,7 +57,7 @@ class BrowseScreen(BrowseActions):
             ("n N", "to the next, the previous point in which this name changed"),
             ("tab", "look at the point's side or at the live one"), (". or a", "show names deleted since, or later"),
             ("o", "sort by name, size, time, changes"), ("/", "filter as you type"),
-            ("space", "mark; * marks all, or none"), ("w", "restore what is marked, or this"),
+            ("space", "mark or unmark"), ("*", "mark all, or none"), ("w", "restore what is marked, or this"),
             ("c", "compare the point with now"), ("C", "compare the point with the one before it"),
             ("h", "all versions of it"), ("i", "everything about it"), ("f", "find a name in all points"),
             ("u, F5", "look again"), ("esc, q", "back"))

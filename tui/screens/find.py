@@ -73,7 +73,8 @@ class FindScreen(EntryActions):
         Binding("down", "list", show=False), Binding("b", "browse", show=False), Binding("h", "history", show=False)]
     KEYS = (("enter", "look for the pattern; then the history of a path"), ("/", "another pattern"),
             ("b", "browse there, in the newest point that has it"),
-            (". or a", "with or without what the newest point has no more"), ("esc", "stop looking; back"))
+            (". or a", "with or without what the newest point has no more"), ("esc", "stop looking; back"),
+            ("q", "back"))
     NOTES = ("With * ? or [ it is a shell pattern for the name, or for the whole path when it holds a slash;",
              "otherwise it is looked for anywhere in the path. A minus marks what the newest point has no more.")
 
