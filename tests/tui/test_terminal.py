@@ -230,8 +230,8 @@ def test_no_setting_of_the_environment_breaks_it(built: Path, env: dict[str, str
 
 def test_without_a_terminal_it_says_so(built: Path, tmp_path: Path) -> None:
     with open(tmp_path / "err", "w+b") as err, open(os.devnull, "rb") as null:
-        for streams in ({"stdin": null.fileno()}, {"stderr": err.fileno()}):
-            with Terminal(app_on(built), **streams) as terminal:
+        for stdin, stderr in ((null.fileno(), None), (None, err.fileno())):
+            with Terminal(app_on(built), stdin=stdin, stderr=stderr) as terminal:
                 assert terminal.wait() == 2
                 assert b"\x1b[?1049h" not in terminal.raw
                 err.seek(0)

@@ -269,7 +269,8 @@ def test_no_widget_of_ours_parses_markup(module: Path) -> None:
             first = call.args[0]
             text = isinstance(first, ast.JoinedStr) or (isinstance(first, ast.Constant) and first.value)
             assert not text, f"line {call.lineno}: update() is given a plain string"
-    assert not {"call_from_thread", "print"} & {c.func.attr for c in calls_of(tree) if isinstance(c.func, ast.Attribute)}
+    attributes = {call.func.attr for call in calls_of(tree) if isinstance(call.func, ast.Attribute)}
+    assert "call_from_thread" not in attributes
 
 
 LATE = ("tui.screens.changes", "tui.screens.rollback", "tui.screens.take", "tui.screens.help", "tui.screens.prune",

@@ -6,7 +6,7 @@ import pytest
 
 from engine.entries import Change, Status
 from engine.text import message, printable
-from tests.tui.conftest import AppPilot, make_app, press, screen_text, settle
+from tests.tui.conftest import AppPilot, make_app, screen_text, settle
 from tests.tui.fake_engine import HOSTILE, FakeEngine, entry
 from tests.tui.judge import faults
 from tests.tui.scenes import SCENES, WRITES, Guide
