@@ -23,10 +23,12 @@ CUT = ".."
 """What stands where text was cut off: the ellipsis is missing in most console fonts."""
 
 Segment = tuple[str, str]
-"""A piece of a row and the name of its look: "", dim, strong, good, warn, bad, accent, head."""
+"""A piece of a row and the name of its look: "", dim, strong, good, warn, bad, accent, head; plus and minus are the
+parts of a line that came and went."""
 
 STYLES = {"": "", "dim": "$rp-dim", "strong": "bold", "good": "$text-success", "warn": "bold $text-warning",
-          "bad": "bold $text-error", "accent": "$text-accent", "head": "bold $text-primary"}
+          "bad": "bold $text-error", "accent": "$text-accent", "head": "bold $text-primary",
+          "plus": "bold underline $text-success", "minus": "bold underline $text-error"}
 
 
 def safe(value: object) -> str:

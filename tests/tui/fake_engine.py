@@ -117,6 +117,7 @@ class FakeEngine:
         self.warnings: tuple[str, ...] = ()
         self.current = b"usr/share/doc/openssl/changelog.gz"
         self.lines = ["--- old", "+++ new", "@@ -1,2 +1,2 @@", " keep", "-was", "+is"]
+        self.pair: tuple[bytes, bytes] = (b"keep\nwas\n", b"keep\nis\n")   # contents of what is in `found`
         self.state = StoreStatus(path="/var/lib/rollpoint/store", root="/", exists=True, read_only=False,
                                  store_bytes=1_720_000_000, tree_bytes=1_450_000_000, free_bytes=14_000_000_000,
                                  limit_bytes=2_175_000_000, points=count, holder="", unfinished="", rollback="")
@@ -181,6 +182,10 @@ class FakeEngine:
         self._enter("lives")
         return self.tree.lives(path)
 
+    def stirred(self, path: bytes = b"") -> dict[bytes, tuple[int, ...]]:
+        self._enter("stirred")
+        return self.tree.stirred(path)
+
     def live_listing(self, path: bytes = b"") -> list[Entry]:
         self._enter("live_listing")
         return self.tree.live_listing(path)
@@ -198,6 +203,9 @@ class FakeEngine:
 
     def content(self, point: RestorePoint | None, path: bytes, limit: int) -> FileContent | None:
         self._enter("content")
+        if any(c.path == path for c in self.found):
+            data = self.pair[point is None]
+            return FileContent(data[:limit], len(data))
         return self.tree.content(path, point.number if point else None, limit)
 
     def measure(self, point: RestorePoint, paths: Sequence[bytes]) -> Measure:

@@ -46,7 +46,7 @@ async def test_kinds_filter_and_the_difference_of_a_file() -> None:
         await press(pilot, "slash", *"000015", "enter")
         assert "/etc/service.d/000015.conf" in screen_text(pilot) and "[2 Created 1]" in screen_text(pilot)
         await press(pilot, "enter")
-        assert "+is" in screen_text(pilot) and "-was" in screen_text(pilot)
+        assert "2  is" in screen_text(pilot) and "file created" in screen_text(pilot)
         await press(pilot, "escape", "escape")
         assert "[2 Created 8]" in screen_text(pilot)
         await press(pilot, "escape")
@@ -68,7 +68,7 @@ async def test_nothing_changed_and_errors() -> None:
         await press(pilot, "d", "j", "enter", "3")
         assert "Nothing changed." in screen_text(pilot)
         await press(pilot, "escape")
-        engine.found, engine.fail["file_diff"] = changes(), DamageError("pack-001 is damaged", hint="verify")
+        engine.found, engine.fail["content"] = changes(), DamageError("pack-001 is damaged", hint="verify")
         await press(pilot, "d", "enter")
         assert "Pack-001 is damaged" in screen_text(pilot)
 

@@ -45,7 +45,7 @@ def engine_with(name: bytes) -> FakeEngine:
     engine.databases = engine.excluded = (text,)
     engine.findings = (Finding("warning", text, text), Finding("info", text))
     engine.differences = engine.warnings = (text,)
-    engine.lines = [f"+{text}\n"]
+    engine.pair = (b"", name)
     engine.damage = (Damage(text, name, text),)
     engine.state = replace(engine.state, unfinished=text, rollback=text)
     return engine
@@ -74,7 +74,8 @@ async def test_every_screen(name: bytes) -> None:
         await press(pilot, "enter", "d")
         literal(pilot, f"/srv/[b]dir/{printable(sorted(HOSTILE)[0])}")
         await press(pilot, "enter")
-        literal(pilot, f"+{message(name.decode('utf-8', 'surrogateescape').expandtabs(8))}")
+        first = name.decode("utf-8", "surrogateescape").split("\n")[0]
+        literal(pilot, "1  " + message(first.expandtabs(8)))
         await press(pilot, "escape", "escape")
         assert isinstance(app.screen, PointsScreen)
 
@@ -114,7 +115,7 @@ async def test_errors(name: bytes) -> None:
     engine = FakeEngine()
     text = name.decode("utf-8", "surrogateescape")
     engine.fail["plan"] = RollpointError(f"cannot read {text}", hint=f"look at {text}")
-    engine.fail["diff"] = ValueError(text)
+    engine.fail["changes"] = ValueError(text)
     async with make_app(engine).run_test(size=(220, 50)) as pilot:
         await settle(pilot)
         await press(pilot, "r")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -13,7 +15,7 @@ from engine.points import RestorePoint
 from tui.jobs import LongJob
 from tui.screens.base import BaseScreen
 from tui.summary import VIEWS, Summary, rows_by_view, summarize
-from tui.text import Segment, content, count, point_title, size
+from tui.text import Segment, content, count, path, point_title, size
 from tui.widgets.changerows import ChangeRows
 from tui.widgets.keybar import Hint, KeyBar
 from tui.widgets.lineinput import LineInput
@@ -35,9 +37,9 @@ class ChangesScreen(BaseScreen[None]):
     NOTES = ("+ created   - deleted   M content changed   T type changed   a only attributes changed",
              "Sizes and times decide whether content changed, unless checksums of both sides are known.")
 
-    def __init__(self, older: RestorePoint, newer: RestorePoint | None = None) -> None:
+    def __init__(self, older: RestorePoint, newer: RestorePoint | None = None, paths: Sequence[bytes] = ()) -> None:
         super().__init__()
-        self._older, self._newer = older, newer
+        self._older, self._newer, self._paths = older, newer, tuple(paths)
         self._work = LongJob()
         self._summary: Summary | None = None
 
@@ -55,11 +57,13 @@ class ChangesScreen(BaseScreen[None]):
         """Compare in a worker."""
         until = content(*point_title(self._newer, self.rollpoint.now())) if self._newer else content(("now", "head"))
         since = content(("Changes since ", "dim"), *point_title(self._older, self.rollpoint.now()))
-        self.query_one("#subject", Static).update(since + content((" until ", "dim")) + until)
+        where = content((" in ", "dim"), (", ".join(map(path, self._paths)), "strong")) if self._paths else content()
+        self.query_one("#subject", Static).update(since + content((" until ", "dim")) + until + where)
         self.query_one("#changes").display = self.query_one("#filter").display = False
         self.query_one(ProgressPanel).follow(self._work)
-        engine, older, newer, job = self.rollpoint.engine, self._older, self._newer, self._work.job
-        self.ask("diff", lambda: summarize(engine.diff(older, newer, (), job)), self._compared, self._failed)
+        engine, older, newer, paths = self.rollpoint.engine, self._older, self._newer, self._paths
+        job = self._work.job
+        self.ask("diff", lambda: summarize(engine.diff(older, newer, paths, job)), self._compared, self._failed)
 
     def on_unmount(self) -> None:
         """Nobody waits for the answer any more."""
@@ -137,7 +141,7 @@ class ChangesScreen(BaseScreen[None]):
         from tui.screens.filediff import FileDiffScreen
 
         if change.kind is Kind.FILE and change.status is not Status.ATTRS:
-            self.app.push_screen(FileDiffScreen(self._older, self._newer, change))
+            self.app.push_screen(FileDiffScreen(self._older, self._newer, change.path))
 
 
 def totals(summary: Summary) -> list[Segment]:

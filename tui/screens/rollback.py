@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -43,9 +45,9 @@ class RollbackScreen(BaseScreen[bool]):
     NOTES = ("The letters say what rolling back does to a path: + comes back, - is deleted, M gets its old content,",
              "T its old type, a its old attributes. The state before it becomes a point: it can be undone.")
 
-    def __init__(self, point: RestorePoint, runner: Runner) -> None:
+    def __init__(self, point: RestorePoint, runner: Runner, scope: Sequence[str] = ()) -> None:
         super().__init__()
-        self._point, self._runner = point, runner
+        self._point, self._runner, self._scope = point, runner, tuple(scope) or ("system",)
         self._work = LongJob()
         self._plan: RollbackPlan | None = None
         self._stage = PLAN
@@ -69,10 +71,10 @@ class RollbackScreen(BaseScreen[bool]):
         """Make the plan in a worker."""
         self._go(PLAN)
         self.query_one(ProgressPanel).follow(self._work)
-        engine, point, job = self.rollpoint.engine, self._point, self._work.job
+        engine, point, scope, job = self.rollpoint.engine, self._point, self._scope, self._work.job
 
         def plan() -> tuple[RollbackPlan, Summary]:
-            made = engine.plan(point, ("system",), job)
+            made = engine.plan(point, scope, job)
             return made, summarize(made.diff)
 
         self.ask("plan", plan, self._planned, self._plan_failed)

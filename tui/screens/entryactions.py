@@ -1,0 +1,90 @@
+"""What can be done with one path of a point: each action opens its screen. Shared by browse, history and find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from engine.entries import Entry, Kind
+from engine.points import RestorePoint
+from engine.text import shown_path
+from tui.screens.base import BaseScreen
+
+
+class EntryActions(BaseScreen[None]):
+    """A screen on which paths of points are looked at. How it answers in words is the subclass's."""
+
+    def say(self, text: str, look: str = "good") -> None:
+        """Answer in the status line."""
+        raise NotImplementedError
+
+    def open_file(self, point: RestorePoint | None, entry: Entry) -> None:
+        """Show the content of a regular file of a point, or of the live tree (None)."""
+        from tui.screens.fileview import FileScreen
+
+        if entry.kind is Kind.FILE:
+            self.app.push_screen(FileScreen(point, entry))
+
+    def open_difference(self, older: RestorePoint, newer: RestorePoint | None, entry: Entry) -> None:
+        """Show how one path differs between two points, or a point and now; all below it for a directory."""
+        from tui.screens.changes import ChangesScreen
+        from tui.screens.filediff import FileDiffScreen
+
+        if entry.kind is Kind.DIR:
+            self.app.push_screen(ChangesScreen(older, newer, (entry.path,)))
+        else:
+            self.app.push_screen(FileDiffScreen(older, newer, entry.path))
+
+    def open_history(self, path: bytes, point: RestorePoint | None) -> None:
+        """Show the versions of a path."""
+        from tui.screens.history import HistoryScreen
+
+        self.app.push_screen(HistoryScreen(path, point))
+
+    def open_browse(self, point: RestorePoint, path: bytes) -> None:
+        """Browse the directory of a path, with the cursor on it."""
+        from tui.screens.browse import BrowseScreen
+
+        folder, _, name = path.rpartition(b"/")
+        self.app.push_screen(BrowseScreen(point, folder, name))
+
+    def open_find(self) -> None:
+        """Look for a name in all points."""
+        from tui.screens.find import FindScreen
+
+        self.app.push_screen(FindScreen())
+
+    def open_restore(self, point: RestorePoint, paths: Sequence[bytes], then: Callable[[], None]) -> None:
+        """Ask where paths of a point are to be restored to, and do it; `then` is called when something may have
+        changed."""
+        from tui.screens.restore import RestoreScreen, Where
+
+        def chosen(where: Where | None) -> None:
+            if where == "in place":
+                self._in_place(point, paths, then)
+            elif where == "elsewhere":
+                self._elsewhere(point, paths, then)
+
+        self.app.push_screen(RestoreScreen(point, paths), chosen)
+
+    def _in_place(self, point: RestorePoint, paths: Sequence[bytes], then: Callable[[], None]) -> None:
+        from tui.screens.restore import scope_of
+        from tui.screens.rollback import RollbackScreen
+
+        def left(changed: bool | None) -> None:
+            if changed:
+                then()
+
+        self.app.push_screen(RollbackScreen(point, self.rollpoint.make_runner(), scope_of(paths)), left)
+
+    def _elsewhere(self, point: RestorePoint, paths: Sequence[bytes], then: Callable[[], None]) -> None:
+        from tui.screens.restore import ElsewhereScreen
+
+        def left(result: object) -> None:
+            if result is not None:
+                then()
+
+        self.app.push_screen(ElsewhereScreen(point, paths), left)
+
+    def not_there(self, path: bytes, point: RestorePoint) -> None:
+        """Say that a point does not have a path."""
+        self.say(f"{shown_path(path)} is not in point {point.number}.", "warn")
