@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from engine.audit import AuditEntry
 from engine.config import Config, Retention, settings
 from engine.entries import Change, Diff, Entry, Kind, Life, Status, Version
-from engine.errors import CancelledError, RollpointError, UsageError
+from engine.errors import CancelledError, NotEmptyError, RollpointError, UsageError
 from engine.events import Job
 from engine.points import RestorePoint
 from engine.results import (
@@ -115,6 +115,9 @@ class FakeEngine:
         self.changed_software = Software(("openssl 3.0.11 -> 3.0.15", "libssl3 3.0.11 -> 3.0.15"),
                                          ("kernel 6.1.0-27-amd64 comes",))
         self.warnings: tuple[str, ...] = ()
+        self.occupied = {"/root/full"}      # directories that are not empty
+        self.restored: tuple[str, str, tuple[bytes, ...], bool] | None = None
+        self.planned: tuple[str, ...] = ()
         self.current = b"usr/share/doc/openssl/changelog.gz"
         self.lines = ["--- old", "+++ new", "@@ -1,2 +1,2 @@", " keep", "-was", "+is"]
         self.pair: tuple[bytes, bytes] = (b"keep\nwas\n", b"keep\nis\n")   # contents of what is in `found`
@@ -216,6 +219,8 @@ class FakeEngine:
                 ) -> RestoreResult:
         self._enter("restore")
         self._find(point)
+        if dest in self.occupied and not merge:
+            raise NotEmptyError(f"{dest} is not empty", hint="name a new directory")
         self._work(job, "copying")
         self.restored = (point.id, dest, tuple(paths), merge)
         return RestoreResult(point, 3 * max(1, len(paths)), 3702, 0.4)
@@ -251,6 +256,7 @@ class FakeEngine:
 
     def plan(self, point: RestorePoint, scope: Sequence[str], job: Job) -> RollbackPlan:
         self._enter("plan")
+        self.planned = tuple(scope)
         at = self._find(point)
         self._work(job, "comparing")
         return RollbackPlan(point, "/", tuple(scope), Diff("live", point.id, self.found), tuple(self.list[:at]),

@@ -135,7 +135,7 @@ class ElsewhereScreen(JobDialog[RestoreResult]):
         """What, where to, and what is in the way."""
         with VerticalScroll(id="explain", can_focus=False):
             yield Fields([field("From", *point_title(self._point, self.rollpoint.now())), *subject(self._paths)])
-        yield Static("Into which directory of this machine? It is made if missing.", markup=False)
+        yield Static("Into which directory of this machine? It is made if missing.", markup=False, id="whereto")
         yield LineInput(placeholder=f"/root/point-{self._point.number}", max_length=1000, id="dest")
         yield Fields(id="why")
         yield ConfirmYes("Copy into it all the same?", id="confirm")
@@ -150,6 +150,7 @@ class ElsewhereScreen(JobDialog[RestoreResult]):
         self.query_one("#why", Fields).show(rows)
         self.query_one("#why").display = bool(rows)
         self.query_one(ConfirmYes).display = ask
+        self.set_class(ask, "-asked")
 
     def prepare(self) -> bool:
         """Read the directory."""
