@@ -202,8 +202,13 @@ def first_paint(place: Path, rounds: int) -> tuple[float, float, float]:
     return statistics.median(found), statistics.median(cpu), time.perf_counter() - begin
 
 
+def _take() -> Case:
+    return measure(Case("1,000,000 progress reports (double)"), ["take"], "Points 30", ["s", "enter"], done="was taken")
+
+
 MOVES = (*["down"] * 30, *["pagedown"] * 20, "G", *["pageup"] * 20, *["up"] * 20, "g", *["pagedown"] * 10, "G", "g")
-TREE = (*["right", "down"] * 10, *MOVES, "*", *MOVES, "left", "f", *MOVES, "2", *["down"] * 5, "3", *["pagedown"] * 5, "1")
+TREE = (*["right", "down"] * 10, *MOVES, "*", *MOVES, "left", "f", *MOVES, "2", *["down"] * 5, "3",
+        *["pagedown"] * 5, "1")
 
 
 def main() -> None:
@@ -222,8 +227,7 @@ def main() -> None:
         "points": lambda place: _points(place, options.points, options.rounds),
         "changes": lambda place: _changes(place, options.paths),
         "browse": lambda place: _browse(place, options.entries),
-        "take": lambda _: measure(Case("1,000,000 progress reports (double)"), ["take"], "Points 30", ["s", "enter"],
-                                done="was taken")}
+        "take": lambda _: _take()}
     for name in options.only.split(","):
         with tempfile.TemporaryDirectory(prefix="rollpoint-bench-app-") as place:
             case = work[name](Path(place))
@@ -257,8 +261,8 @@ def _browse(place: Path, count: int) -> Case | None:
     live.mkdir()
     for number in range(0, count, 2):
         (live / f"{number:06d}.log").touch()
-    return measure(Case(f"browse {count:,} entries"), [str(place / "store"), str(place / "root"), "browse"], "000000.log",
-                   (*MOVES, "left_square_bracket", "down", "right_square_bracket", *["down"] * 10))
+    return measure(Case(f"browse {count:,} entries"), [str(place / "store"), str(place / "root"), "browse"],
+                   "000001.log", (*MOVES, "left_square_bracket", "down", "right_square_bracket", *["down"] * 10))
 
 
 def report(cases: list[Case]) -> str:
@@ -266,12 +270,13 @@ def report(cases: list[Case]) -> str:
     rows = []
     for case in cases:
         late = _share(case.frames, 0.95)
-        rows.append([case.name, f"{case.ready:.2f}", str(len(case.frames)), *(
-            f"{1000 * _share(case.frames, share):.0f}" for share in (0.5, 0.95, 1.0)),
-            f"{1000 * _share(case.drawn, 0.95):.0f}", f"{1000 * _share(case.cpu, 0.95):.0f}", f"{1000 * case.stall:.0f}", f"{case.memory / MIB:.0f}",
-            _verdict(late <= TARGETS["key"], case.memory <= TARGETS["memory"], case.stall <= TARGETS["stall"])])
-    head = ["screen", "ready s", "keys", "next frame ms: p50", "p95", "max", "all drawn ms: p95", "computed ms: p95", "longest stall ms",
-            "peak MiB", "targets (p95 50 ms, 200 MiB, stall 100 ms)"]
+        times = [(case.frames, 0.5), (case.frames, 0.95), (case.frames, 1.0), (case.drawn, 0.95), (case.cpu, 0.95)]
+        kept = (late <= TARGETS["key"], case.memory <= TARGETS["memory"], case.stall <= TARGETS["stall"])
+        rows.append([case.name, f"{case.ready:.2f}", str(len(case.frames)),
+                     *(f"{1000 * _share(found, share):.0f}" for found, share in times), f"{1000 * case.stall:.0f}",
+                     f"{case.memory / MIB:.0f}", _verdict(*kept)])
+    head = ["screen", "ready s", "keys", "next frame ms: p50", "p95", "max", "all drawn ms: p95", "computed ms: p95",
+            "longest stall ms", "peak MiB", "targets (p95 50 ms, 200 MiB, stall 100 ms)"]
     return table(head, rows)
 
 

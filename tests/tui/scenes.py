@@ -5,6 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
+
+from textual.screen import Screen
 
 from engine.errors import RollpointError
 from engine.points import RestorePoint
@@ -12,6 +15,9 @@ from engine.results import Damage, Finding
 from tests.tui.conftest import AppPilot, press, screen_text, settle, until
 from tests.tui.fake_engine import FakeEngine
 from tui.app import RollpointApp
+from tui.screens.browse import BrowseScreen
+from tui.screens.find import FindScreen
+from tui.screens.history import HistoryScreen
 from tui.screens.points import PointsScreen
 
 YES = (*"yes", "enter")
@@ -60,11 +66,32 @@ def _empty(engine: FakeEngine) -> None:
     engine.list = []
 
 
+def _etc(engine: FakeEngine) -> Screen[Any]:
+    return BrowseScreen(engine.list[0], b"etc", b"fstab")
+
+
+def _srv(engine: FakeEngine) -> Screen[Any]:
+    return BrowseScreen(engine.list[0], b"srv")
+
+
+def _history(_: FakeEngine) -> Screen[Any]:
+    return HistoryScreen(b"etc/nginx.conf")
+
+
+def _hostile_history(engine: FakeEngine) -> Screen[Any]:
+    return HistoryScreen(engine.tree.directories[b"srv"][0].spans[-1].entry.path)
+
+
+def _find(_: FakeEngine) -> Screen[Any]:
+    return FindScreen()
+
+
 @dataclass(frozen=True)
 class Scene:
     """`keys` lead from the list of points to the screen of class `screen`, on which (at 80x24) `wanted` is to be read.
 
     `says`: texts of the engine stand there. `set_up` is done to the engine before. `held`: work does not end there.
+    `opens` makes a screen that is opened over the list before the keys are pressed, for one that no key leads to.
     """
 
     name: str
@@ -74,6 +101,7 @@ class Scene:
     says: bool = True
     set_up: Callable[[FakeEngine], None] = nothing
     held: bool = False
+    opens: Callable[[FakeEngine], Screen[Any]] | None = None
 
     @property
     def does(self) -> set[str]:
@@ -117,6 +145,14 @@ SCENES = (
     Scene("help", ("question_mark",), "HelpScreen", "take a restore point", says=False),
     Scene("help on changes", ("d", "question_mark"), "HelpScreen", "the difference of the file", says=False),
     Scene("an error", ("r",), "MessageScreen", "What to do", set_up=_failing),
+    Scene("browse", (), "BrowseScreen", "fstab", says=False, opens=_etc),
+    Scene("browse odd names", (), "BrowseScreen", "esc", opens=_srv),
+    Scene("a file", ("enter",), "FileScreen", "content of", opens=_srv),
+    Scene("difference to now", ("c",), "FileDiffScreen", "fstab", opens=_etc, says=False),
+    Scene("marked and restored", ("space", "w"), "RestoreScreen", "Restore", opens=_srv, says=False),
+    Scene("history", (), "HistoryScreen", "nginx", opens=_history, says=False),
+    Scene("history of an odd name", (), "HistoryScreen", "/srv/", opens=_hostile_history),
+    Scene("find", (*"conf", "enter"), "FindScreen", "conf", opens=_find, says=False),
 )
 NAMES = [scene.name for scene in SCENES]
 
@@ -141,11 +177,14 @@ class Guide:
         await self.prepare(scene)
         if scene.held:
             engine.hold.clear()
+            await self.open(scene)
             for key in scene.keys:
                 await pilot.press(key)
                 await pilot.pause()
             await until(pilot, lambda: self.screen == scene.screen, scene.name)
             return
+        await self.open(scene)
+        await settle(pilot)
         for key in scene.keys:      # each key after what the one before has brought
             await press(pilot, key)
         assert self.screen == scene.screen, f"{scene.name}: {self.screen} is open:\n{screen_text(pilot)}"
@@ -160,8 +199,15 @@ class Guide:
         scene.set_up(engine)
         await press(self.pilot, "u")
 
+    async def open(self, scene: Scene) -> None:
+        """Open the screen that the keys of a scene are for, where it is another than the list."""
+        if scene.opens is not None:
+            self.pilot.app.push_screen(scene.opens(self.engine))
+            await self.pilot.pause()
+
     async def try_keys(self, scene: Scene) -> None:
         """Press the keys of a scene, wherever they lead: where the engine fails, not to the scene."""
+        await self.open(scene)
         for key in scene.keys:
             await self.pilot.press(key)
 

@@ -8,6 +8,7 @@ from engine.entries import Change, Status
 from engine.text import message, printable
 from tests.tui.conftest import AppPilot, make_app, screen_text, settle
 from tests.tui.fake_engine import HOSTILE, FakeEngine, entry
+from tests.tui.fake_tree import spans
 from tests.tui.judge import faults
 from tests.tui.scenes import SCENES, WRITES, Guide
 from tests.tui.test_hostile import engine_with
@@ -44,9 +45,11 @@ async def test_every_screen_can_be_read_in_every_look(theme: object) -> None:
 @pytest.mark.parametrize("name", TOGETHER, ids=[printable(t)[:20] for t in TOGETHER])
 async def test_hostile_texts_are_shown_as_they_are_on_every_screen(name: bytes) -> None:
     engine = engine_with(name)
+    engine.tree.directories[b"srv"] = [spans(b"srv/" + name.replace(b"/", b"|").replace(b"\0", b""), (1, None))]
     engine.found = (Change(b"srv/" + name, Status.CREATED, None, entry(b"srv/" + name), ()),)
     text = message(name.decode("utf-8", "surrogateescape"))
     wanted = {"".join(each.split())[:30] for each in (text, printable(name))}
+    wanted |= {each.replace("/", "|") for each in wanted}
     async with make_app(engine, root="/srv").run_test(size=(220, 60)) as pilot:
         await settle(pilot)
         with Guide(pilot, engine) as guide:

@@ -68,8 +68,8 @@ class QuitScreen(BaseDialog[None]):
     def _lose_patience(self) -> None:
         """A backend that hangs must keep nobody here; what it leaves is what a crash would leave."""
         self._late = True
-        text = ("It has not stopped yet: its disk or its server may not answer. Leaving now leaves it as a crash would; "
-                "the store is put right when it is used next.")
+        text = ("It has not stopped yet: its disk or its server may not answer. Leaving now leaves it as a "
+                "crash would; the store is put right when it is used next.")
         self.query_one("#quit-text", Static).update(content((text, "warn")))
         self.query_one("#keys", KeyBar).show([Hint("l", "Leave without waiting", "screen.abandon")])
 
