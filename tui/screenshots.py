@@ -38,7 +38,10 @@ HOST, FREE, STORE = "web01", 14_300_000_000, "/var/lib/rollpoint/store"
 FONT = "DejaVu Sans Mono"
 SIZES = ((80, 24), (160, 45))
 SCENES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("points", ()), ("changes", ("d", *["down"] * 3)), ("rollback", (*["down"] * 5, "r", "y", "e")), ("prune", ("P",)))
+    ("points", ()), ("changes", (*["down"] * 2, "d", *["down"] * 3)),
+    # At 160 columns the two texts are side by side, at 80 one below the other.
+    ("filediff", (*["down"] * 2, "d", "slash", *"sshd_config", "enter", "down", "enter")),
+    ("rollback", (*["down"] * 5, "r", "y", "e")), ("prune", ("P",)))
 """Names of pictures, and the keys that lead there."""
 
 

@@ -17,9 +17,6 @@ _LOOKS = (("Comment", "dim"), ("Keyword", "head"), ("Name.Tag", "head"), ("Name.
           ("Name.Attribute", "accent"), ("Generic.Heading", "strong"), ("Name.Namespace", "strong"))
 _ALIASES = {"conf": "ini", "cnf": "ini", "cfg": "ini", "rules": "bash", "list": "debsources", "mount": "systemd",
             "timer": "systemd", "socket": "systemd", "target": "systemd", "path": "systemd", "network": "systemd"}
-_NAMES = {"fstab": "bash", "crontab": "bash", "sshd_config": "bash", "ssh_config": "bash", "hosts": "bash",
-          "passwd": "", "group": "", "environment": "bash", "profile": "bash"}
-"""Files of /etc that Pygments does not know: a `#` begins a comment in them as it does in a shell."""
 _SHEBANGS = (("python", "python"), ("perl", "perl"), ("sh", "bash"))
 
 
@@ -30,7 +27,7 @@ def dress(text: str, name: bytes) -> list[list[Segment]] | None:
         return None
     lexer = _lexer(name, text[:100])
     if lexer is None:
-        return None
+        return _commented(text) if name.startswith(b"etc/") else None
     lines: list[list[Segment]] = [[]]
     column = 0
     for kind, value in lexer.get_tokens(text):
@@ -43,6 +40,11 @@ def dress(text: str, name: bytes) -> list[list[Segment]] | None:
                 shown, column = _expanded(part, column)
                 lines[-1].append((safe(shown), look))
     return lines
+
+
+def _commented(text: str) -> list[list[Segment]]:
+    """Lines of a file of /etc that no grammar is known for: in most of them a `#` begins a comment."""
+    return [[(safe(line.expandtabs(8)), "dim" if line.lstrip().startswith("#") else "")] for line in text.split("\n")]
 
 
 def _expanded(part: str, column: int) -> tuple[str, int]:
@@ -61,7 +63,7 @@ def _lexer(name: bytes, beginning: str) -> Lexer | None:
     from pygments.util import ClassNotFound
 
     base = name.rpartition(b"/")[2].decode("utf-8", "replace")
-    alias = _NAMES.get(base, _ALIASES.get(base.rpartition(".")[2] if "." in base else ""))
+    alias = _ALIASES.get(base.rpartition(".")[2] if "." in base else "")
     # Pygments takes the whole name for a pattern's subject, so `nginx.conf` is found before `.conf` is looked up.
     found = find_lexer_class_for_filename(base)
     options = {"stripnl": False, "ensurenl": False}

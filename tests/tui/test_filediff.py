@@ -168,5 +168,5 @@ def test_colours_keep_the_text_as_it_is() -> None:
         shown = ["".join(part for part, _ in line) for line in lines]
         assert shown[:4] == ["# a comment", "[Unit]", "        Key = \\x1b[31m value", "if x"], name
         assert lines[0][0][1] == "dim"
-    assert dress(text, b"etc/unknown") is None and dress("x = 1\n" * 100_000, b"x.py") is None
+    assert dress(text, b"srv/unknown") is None and dress("x = 1\n" * 100_000, b"x.py") is None
     assert dress("#!/bin/sh\necho\n", b"usr/local/bin/job") is not None

@@ -61,7 +61,7 @@ async def test_unified_then_side_by_side_then_bytes_then_unified() -> None:
         assert "- point 1  " in text and "+ now  " in text
         await press(pilot, "m")
         text = screen_text(pilot)
-        assert view.mode == BESIDE and any("- line 20 " in row and "| " in row and "+ line twenty" in row
+        assert view.mode == BESIDE and any("- line 20 " in row and "│ " in row and "+ line twenty" in row
                                            for row in text.splitlines()), text
         await press(pilot, "m")
         assert view.mode == HEX and "|" in screen_text(pilot) and "000000" not in screen_text(pilot).split("equal")[0]

@@ -16,7 +16,10 @@ from tui.app import RollpointApp
 from tui.theme import ANSI_DARK, LIGHT, Look
 
 ROOT = Path(__file__).resolve().parents[2]
-KEYS = {"points": (), "details": ("enter",), "changes": ("d", "down"), "rollback": ("down", "r"), "take": ("s",),
+KEYS = {"points": (), "details": ("enter",), "changes": ("d", "down"),
+        "changes-flat": ("d", "f", "G"), "changes-software": ("d", "6"), "filediff": ("d", "3", "down", "enter"),
+        "filediff-beside": ("d", "3", "down", "enter", "m"), "filediff-hex": ("d", "3", "down", "enter", "m", "m"),
+        "rollback": ("down", "r"), "take": ("s",),
         "delete": ("x", "n", "o", "enter"), "prune": ("P",), "verify": ("v",), "help": ("question_mark",),
         "comment": ("e",)}
 

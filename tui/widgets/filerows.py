@@ -81,7 +81,7 @@ class FileRows:
         word = f" {plural(size, 'equal line')}, {old.number(first)} to {old.number(first + size - 1)} "
         if cell_len(word) + 6 > width:
             word = f" {count(size)} equal "
-        return [(fit("---" + word + "-" * max(3, width - cell_len(word) - 4), width - 1), "dim")]
+        return [(fit("───" + word + "─" * max(3, width - cell_len(word) - 4), width - 1), "dim")]
 
     def _text(self, kind: int, old: int, new: int) -> list[Segment]:
         """The text of a row of a unified difference."""
@@ -105,14 +105,14 @@ class FileRows:
         right = max(12, width - 3 - left)
         sheets = self.found
         if kind == SAME:
-            return [*self._half(self._plain(old, new=False), " ", "", old, sheets.old, left), (" | ", "dim"),
+            return [*self._half(self._plain(old, new=False), " ", "", old, sheets.old, left), (" │ ", "dim"),
                     *self._half(self._plain(new, new=True), " ", "", new, sheets.new, right)]
         a = sheets.old.line(old) if old >= 0 else ""
         b = sheets.new.line(new) if new >= 0 else ""
         both = old >= 0 and new >= 0
         gone = _marked(a, b, GONE) if both else [(a, "bad")]
         come = _marked(b, a, COME) if both else [(b, "good")]
-        return [*self._half(gone, "-" if old >= 0 else " ", "bad", old, sheets.old, left), (" | ", "dim"),
+        return [*self._half(gone, "-" if old >= 0 else " ", "bad", old, sheets.old, left), (" │ ", "dim"),
                 *self._half(come, "+" if new >= 0 else " ", "good", new, sheets.new, right)]
 
     def _half(self, text: list[Segment], sign: str, look: str, at: int, sheet: Sheet, width: int) -> list[Segment]:
