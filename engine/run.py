@@ -161,9 +161,10 @@ def scratch() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="rollpoint-", dir=place)
 
 
-def detach(argv: Sequence[Arg], log: str) -> int:
-    """Start a program that outlives us and our terminal; its output goes to the file `log`. Returns its pid."""
+def detach(argv: Sequence[Arg], log: str, keep: Sequence[int] = ()) -> int:
+    """Start a program that outlives us and our terminal; its output goes to the file `log`, and it inherits the
+    descriptors `keep` (a lock that is to last as long as it lives). Returns its pid."""
     with open(log, "ab") as out, open(os.devnull, "rb") as null:
         child = subprocess.Popen(list(argv), stdin=null, stdout=out, stderr=out, start_new_session=True,
-                                 close_fds=True)
+                                 close_fds=True, pass_fds=tuple(keep))
     return child.pid

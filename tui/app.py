@@ -23,6 +23,7 @@ from textual.scrollbar import ScrollBar
 from tui.engine_api import EngineLike
 from tui.jobs import LongJob
 from tui.rollback_job import Runner, ThreadRunner
+from tui.rollback_registry import Run
 from tui.text import safe
 from tui.theme import THEMES, Look, PlainScrollBarRender, choose
 from tui.threads import AskThreads
@@ -50,7 +51,8 @@ class RollpointApp(App[int]):
 
     def __init__(self, engine: EngineLike, *, read_only: bool = False, host: str = "", root: str = "/",
                  store: str = "", clock: Callable[[], datetime] | None = None, look: Look | None = None,
-                 make_runner: Callable[[], Runner] | None = None) -> None:
+                 make_runner: Callable[[], Runner] | None = None,
+                 find_runner: Callable[[], Runner | None] | None = None) -> None:
         self._look = look or choose()
         ScrollBar.renderer = PlainScrollBarRender
         # Decided before the app exists: with NO_COLOR and an ANSI theme set later, Textual paints black on black.
@@ -64,6 +66,8 @@ class RollpointApp(App[int]):
         self.root_shown, self.store_shown = safe(root), safe(store)
         self.now: Callable[[], datetime] = clock or (lambda: datetime.now(UTC))
         self.make_runner: Callable[[], Runner] = make_runner or (lambda: ThreadRunner(engine))
+        self.find_runner: Callable[[], Runner | None] = find_runner or (lambda: None)
+        self.watched_run: Run | None = None     # the one a screen has shown
         self.running: dict[LongJob, tuple[str, bool]] = {}
         self.open_questions: set[object] = set()    # what the engine was asked and has not answered yet
         self.threads = AskThreads()
@@ -172,7 +176,7 @@ def run_app(config: Config) -> int:
     from tui.rollback_job import DetachedRunner
 
     app = RollpointApp(Engine(config), read_only=config.read_only, root=config.root, store=config.store,
-                       make_runner=lambda: DetachedRunner(config))
+                       make_runner=lambda: DetachedRunner(config), find_runner=lambda: DetachedRunner.attach(config))
     return show(app)
 
 

@@ -181,14 +181,19 @@ async def test_an_interrupted_rollback_is_finished_or_undone_after_yes(key: str,
     engine.state = replace(engine.state, rollback="a rollback to point 3 of / was interrupted")
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
+        assert "A rollback to point 3 of / was interrupted" in screen_text(pilot), "it did not open by itself"
+        await press(pilot, "escape", "u")
+        assert isinstance(pilot.app.screen, PointsScreen), "it opened twice"
         await press(pilot, "R")
-        assert "a rollback to point 3 of / was interrupted" in screen_text(pilot)
+        assert "A rollback to point 3 of / was interrupted" in screen_text(pilot)
         await press(pilot, "f")
         assert "Unfinished work" in screen_text(pilot)
         await press(pilot, key, *"nope", "enter")
         assert call not in engine.calls
         await press(pilot, *"yes", "enter")
-        assert call in engine.calls and "Rolled back to point" in screen_text(pilot)
+        await until(pilot, lambda: "[Result]" in screen_text(pilot), "the result")
+        assert call in engine.calls
+        assert ("Undone: back at point" if key == "u" else "Rolled back to point") in screen_text(pilot)
         await press(pilot, "enter")
         assert "INTERRUPTED" not in screen_text(pilot)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from engine.errors import RollpointError
-from engine.results import Damage, Finding
+from engine.results import Damage, Finding, ScopeChoice
 from engine.text import message, printable
 from tests.tui.conftest import AppPilot, make_app, paste, press, screen_text, settle, until
 from tests.tui.fake_engine import HOSTILE, FakeEngine, hostile_changes
@@ -57,7 +57,7 @@ async def test_every_screen(name: bytes) -> None:
     async with app.run_test(size=(220, 60)) as pilot:
         await settle(pilot)
         literal(pilot, text)
-        await press(pilot, "enter")
+        await press(pilot, "escape", "enter")
         literal(pilot, text)
         await press(pilot, "escape", "R")
         literal(pilot, text)
@@ -83,7 +83,7 @@ async def test_every_screen(name: bytes) -> None:
 async def test_every_name_in_a_list_of_changes() -> None:
     async with make_app(engine_with(b"x")).run_test(size=(220, 30)) as pilot:
         await settle(pilot)
-        await press(pilot, "d")
+        await press(pilot, "escape", "d")
         for known in sorted(HOSTILE):
             literal(pilot, f"/srv/[b]dir/{printable(known)}")
             await press(pilot, "down")
@@ -94,6 +94,7 @@ async def test_take_and_rollback(name: bytes) -> None:
     text = message(name.decode("utf-8", "surrogateescape"))
     async with make_app(engine).run_test(size=(220, 50)) as pilot:
         await settle(pilot)
+        await press(pilot, "escape")
         engine.hold.clear()
         await pilot.press("s", "enter")
         await until(pilot, lambda: "Copying" in screen_text(pilot), "progress")
@@ -101,12 +102,16 @@ async def test_take_and_rollback(name: bytes) -> None:
         engine.hold.set()
         await settle(pilot)
         literal(pilot, text)
+        offered = [ScopeChoice("system", text), ScopeChoice("fs=" + text, text)]
+        engine.scopes = lambda point: offered   # type: ignore[method-assign]
         await press(pilot, "enter", "down", "r")
+        literal(pilot, f"fs={text}")
+        await press(pilot, "enter")
         literal(pilot, text)
-        for view in "2345":
+        for view in "234567":
             await press(pilot, view)
             literal(pilot, "")
-        await press(pilot, *"yes", "enter")
+        await press(pilot, "enter", "enter", *"yes", "enter")
         await until(pilot, lambda: "NOT AS RECORDED" in screen_text(pilot), "the result")
         literal(pilot, text)
 
@@ -118,7 +123,7 @@ async def test_errors(name: bytes) -> None:
     engine.fail["changes"] = ValueError(text)
     async with make_app(engine).run_test(size=(220, 50)) as pilot:
         await settle(pilot)
-        await press(pilot, "r")
+        await press(pilot, "r", "enter")
         literal(pilot, message(text)[:30])
         assert "Cannot read" in screen_text(pilot)
         await press(pilot, "escape", "d")

@@ -110,7 +110,7 @@ async def test_a_point_that_disappears_under_the_cursor() -> None:
         await settle(pilot)
         await press(pilot, "down", "down")
         del engine.list[2]
-        for key in ("p", "d", "r"):
+        for key in ("p", "d"):
             await press(pilot, key)
             await until(pilot, lambda: isinstance(pilot.app.screen, MessageScreen), "the message")
             assert "No restore point is called" in screen_text(pilot) and "What to do" in screen_text(pilot)
@@ -155,7 +155,7 @@ async def test_errors_of_actions_are_shown_with_their_hint() -> None:
     engine.fail["fates"] = KeyError("x[/]")
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        for key in ("p", "d", "r"):
+        for key in ("p", "d"):
             await press(pilot, key)
             assert "The store is in use by root@web01, pid 812" in screen_text(pilot), key
             assert "What to do: wait until it is done" in screen_text(pilot)
@@ -200,7 +200,7 @@ async def test_read_only_refuses_every_change() -> None:
             await press(pilot, key)
             assert "read-only" in screen_text(pilot).splitlines()[1]
             assert isinstance(pilot.app.screen, PointsScreen)
-        await press(pilot, "r", "y", "e", "s", "enter")
+        await press(pilot, "r", "enter", "enter", "y", "e", "s", "enter")
         assert "Roll back now?" not in screen_text(pilot)
         await press(pilot, "escape", "P", "y", "e", "s", "enter")
         assert "for good?" not in screen_text(pilot)

@@ -8,7 +8,8 @@ from tests.tui.conftest import make_app, point_of, press, screen_text, settle
 from tests.tui.fake_engine import FakeEngine
 
 SIZES = [(40, 10), (60, 15), (80, 24), (100, 30), (200, 60)]
-WALK = (("enter",), ("d",), ("d", "enter"), ("r",), ("r", "tab"), ("s",), ("x",), ("P",), ("v",), ("e",), ("R",),
+WALK = (("enter",), ("d",), ("d", "enter"), ("r",), ("r", "down", "enter"), ("r", "enter"),
+        ("r", "enter", "enter"), ("r", "enter", "enter", "enter"), ("s",), ("x",), ("P",), ("v",), ("e",), ("R",),
         ("question_mark",), ("slash", "n"))
 
 
@@ -21,7 +22,7 @@ async def test_every_screen_at_every_size(size: tuple[int, int]) -> None:
             lines = screen_text(pilot).splitlines()
             assert len(lines) == size[1] and all(len(line) == size[0] for line in lines)
             assert "web01" in lines[0] and "/" in lines[0], keys
-            for _ in range(3):
+            for _ in range(4):
                 await press(pilot, "escape")
         assert " N " in screen_text(pilot)
 
@@ -54,9 +55,9 @@ async def test_the_line_to_type_yes_into_is_visible() -> None:
     for size in ((80, 24), (60, 15), (40, 10)):
         async with make_app(FakeEngine(30)).run_test(size=size) as pilot:
             await settle(pilot)
-            for key in ("x", "P", "r"):
-                await press(pilot, key, "y", "e")
+            for keys in (("x",), ("P",), ("r", "enter", "enter", "enter")):
+                await press(pilot, *keys, "y", "e")
                 text = screen_text(pilot)
-                assert "good?" in text or "now?" in text or "marked REMOVE" in text, (size, key, text)
-                assert " ye " in text, (size, key, text)
-                await press(pilot, "escape")
+                assert "good?" in text or "now?" in text or "marked REMOVE" in text, (size, keys, text)
+                assert " ye " in text, (size, keys, text)
+                await press(pilot, *["escape"] * len(keys))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import time
 import unicodedata
 from pathlib import Path
 
@@ -20,8 +19,9 @@ from tests.tui.terminal import BOX, BYTES, Terminal
 
 SCREENS: tuple[tuple[tuple[str, ...], str], ...] = (
     ((), "Points 10"), (("\r",), "Left out"), (("\x1b", "d"), "[1 All"), (("2", "j"), "[2 Created"),
-    (("1", "G", "\r"), "Back"), (("\x1b", "\x1b", "j", "r"), "Roll back now?"), (("2",), "[2 Deleted"),
-    (("5",), "rsync"), (("\x1b", "s"), "Take a restore point"), (("\x1b", "x"), "for good?"),
+    (("1", "G", "\r"), "Back"), (("\x1b", "\x1b", "j", "r"), "[Scope]"), (("\r",), "It will"),
+    (("2",), "[2 Deleted"), (("6",), "rsync"), (("\r",), "Take a safety point first"), (("\r",), "Roll back now?"),
+    (("\x1b", "\x1b", "\x1b", "\x1b", "s"), "Take a restore point"), (("\x1b", "x"), "for good?"),
     (("n", "o", "\r"), "Nothing was done"), (("\x1b", "P"), "Prune by the retention rules"),
     (("\x1b", "v"), "Re-read all data"), (("\x1b", "e"), "Comment of a point"), (("\x1b", "?"), "take a restore point"),
     (("\x1b[6~",), "Everywhere"),
@@ -299,43 +299,93 @@ def test_a_point_is_taken_by_the_real_engine(demo_dir: Path) -> None:
     assert engine.points()[0].comment == "by hand"
 
 
-def test_a_rollback_survives_the_loss_of_the_terminal(demo_dir: Path) -> None:
+def to_the_question(terminal: Terminal, *keys: str) -> None:
+    """Go through the steps of a rollback up to the line to type yes into."""
+    terminal.type(*keys, "r")
+    terminal.until("[Scope]")
+    for wanted in ("It will", "Take a safety point first", "Roll back now?"):
+        terminal.type("\r")
+        terminal.until(wanted)
+    terminal.type("y", "e", "s")
+
+
+def slowed(demo_dir: Path) -> None:
+    """Give the machine so much to put back that a rollback to point 8 takes some seconds."""
+    for number in range(6000):
+        (demo_dir / "machine" / "srv" / f"new-{number}").write_bytes(b"x" * 3000)
+
+
+@pytest.mark.parametrize("how", ["hangup", "kill -9"])
+def test_a_rollback_survives_the_app_and_the_next_one_shows_it(demo_dir: Path, how: str) -> None:
     engine = Engine(config.load(store=str(demo_dir / "store"), root=str(demo_dir / "machine")))
     target = engine.resolve("8")
-    assert engine.diff(target, None).changes
+    slowed(demo_dir)
     with Terminal(app_on(demo_dir)) as terminal:
         terminal.until("Points 10")
-        terminal.type("j", "j", "r")
-        terminal.until("Roll back now?")
-        terminal.type("\t", "y", "e", "s")
+        to_the_question(terminal, "j", "j")
         os.write(terminal.master, b"\r")
         terminal.until("It runs on its own")
-        terminal.hang_up()
-        assert terminal.process.wait(15) == 128 + signal.SIGHUP
-    end = time.monotonic() + 60
-    while len(engine.points()) < 11 or engine.status().holder:
-        assert time.monotonic() < end, engine.status()
-        time.sleep(0.1)
-    assert engine.status().rollback == ""
-    assert not engine.diff(target, None).changes
+        if how == "hangup":
+            terminal.hang_up()
+            assert terminal.process.wait(15) == 128 + signal.SIGHUP
+        else:
+            terminal.process.kill()
+            assert terminal.process.wait(15) == -signal.SIGKILL
+    with Terminal(app_on(demo_dir)) as terminal:
+        terminal.until("The rollback to point 8")
+        terminal.until("Verified: every entry is as the point has it.", 60)
+        terminal.until("is point 11")
+        terminal.type("\r")
+        terminal.until("Points 11")
+        terminal.type("q")
+        assert terminal.wait() == 0
+    assert engine.status().rollback == "" and not engine.diff(target, None).changes
     assert engine.points()[0].tags == ("safety",)
+    with Terminal(app_on(demo_dir)) as terminal:
+        terminal.until("Points 11")
+        terminal.type("u")
+        terminal.feed(1)
+        assert "The rollback to point" not in terminal.text, "its result was shown twice"
+
+
+def test_a_killed_rollback_is_announced_at_the_start_and_undone(demo_dir: Path) -> None:
+    engine = Engine(config.load(store=str(demo_dir / "store"), root=str(demo_dir / "machine")))
+    before = engine.diff(engine.resolve("10"), None)
+    with Terminal(app_on(demo_dir), env={"ROLLPOINT_KILL_AT": "rollback-opened"}) as terminal:
+        terminal.until("Points 10")
+        to_the_question(terminal, "j", "j")
+        terminal.type("\r")
+        terminal.until("ended without a result")
+        terminal.until("Left half done")
+        terminal.process.kill()
+    with Terminal(app_on(demo_dir)) as terminal:
+        terminal.until("u  undo")
+        terminal.type("u")
+        terminal.until("Undo it now?")
+        terminal.type("y", "e", "s", "\r")
+        terminal.until("Undone: back at point 11")
+        terminal.type("\r")
+        terminal.until("Points 11")
+        assert "INTERRUPTED" not in terminal.text
+        terminal.type("q")
+        assert terminal.wait() == 0
+    assert engine.status().rollback == ""
+    assert [c.path for c in engine.diff(engine.resolve("10"), None).changes] == [c.path for c in before.changes]
 
 
 def test_a_rollback_watched_to_its_end_and_gone_forward_again(demo_dir: Path) -> None:
     engine = Engine(config.load(store=str(demo_dir / "store"), root=str(demo_dir / "machine")))
     with Terminal(app_on(demo_dir)) as terminal:
         terminal.until("Points 10")
-        terminal.type("j", "r")
-        terminal.until("Roll back now?")
-        terminal.type("\t", "y", "e", "s", "\r")
+        to_the_question(terminal, "j")
+        terminal.type("\r")
         terminal.until("Verified: every entry is as the point has it.")
         terminal.until("is point 11")
         terminal.type("\r")
         terminal.until("Points 11")
         assert not engine.diff(engine.resolve("9"), None).changes
-        terminal.type("g", "r")
-        terminal.until("Roll back now?")
-        terminal.type("\t", "y", "e", "s", "\r")
+        to_the_question(terminal, "g")
+        terminal.type("\r")
         terminal.until("Verified: every entry is as the point has it.")
         terminal.type("\r", "q")
         assert terminal.wait() == 0

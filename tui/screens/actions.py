@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
+from textual.widgets import Input
+
 from engine.points import RestorePoint
-from engine.results import (
-    Fate,
-    PruneResult,
-    RepairReport,
-    RollbackResult,
-    SnapshotResult,
-    StoreStatus,
-)
+from engine.results import Fate, PruneResult, SnapshotResult, StoreStatus
+from tui.rollback_job import Runner
 from tui.screens.base import BaseScreen
 from tui.text import plural
 
@@ -20,6 +16,7 @@ class PointActions(BaseScreen[None]):
 
     points: list[RestorePoint]
     status: StoreStatus | None
+    _told = ""      # the interrupted rollback that was announced already
 
     def point(self) -> RestorePoint | None:
         """The point under the cursor."""
@@ -105,29 +102,56 @@ class PointActions(BaseScreen[None]):
         if point is not None:
             self.app.push_screen(RollbackScreen(point, self.rollpoint.make_runner()), lambda _: self.action_reload())
 
+    def announce(self) -> None:
+        """Open by itself, once, what came to be without this screen: a rollback that runs or has ended unseen, or one
+        that was interrupted."""
+        self.ask("announce", self.rollpoint.find_runner, self._announced)
+
+    def _announced(self, runner: Runner | None) -> None:
+        if not self.is_current or isinstance(self.focused, Input):
+            return      # something is being done here; the next look comes soon
+        status = self.status
+        if runner is not None:
+            if runner.run != self.rollpoint.watched_run or not runner.poll().running:
+                self._watch(runner)
+        elif status is not None and status.rollback and not status.holder and status.rollback != self._told:
+            self._told = status.rollback
+            if not self.rollpoint.read_only and not status.read_only:
+                self._offer(status)
+
+    def _watch(self, runner: Runner) -> None:
+        from tui.screens.attach import AttachScreen
+
+        self.app.push_screen(AttachScreen(runner), lambda _: self.action_reload())
+
     def action_recover(self) -> None:
-        """Go on with what was left unfinished."""
+        """Watch the rollback that is under way, or go on with what was left unfinished."""
+        def found(runner: Runner | None) -> None:
+            if runner is not None:
+                self._watch(runner)
+            elif self.status is not None:
+                self._offer(self.status)
+
+        self.ask("recover", self.rollpoint.find_runner, found)
+
+    def _offer(self, status: StoreStatus) -> None:
         from tui.screens.recover import RecoverScreen, Way
 
         def chosen(way: Way | None) -> None:
-            if way is not None and self.status is not None and self._may_write():
-                self._recover(way, self.status)
+            if way is not None and self._may_write():
+                self._recover(way, status)
 
-        if self.status is not None:
-            self.app.push_screen(RecoverScreen(self.status), chosen)
+        self.app.push_screen(RecoverScreen(status), chosen)
 
     def _recover(self, way: str, status: StoreStatus) -> None:
         from tui.screens.recover import FinishRollbackScreen, RepairScreen
 
-        def finished(_: RollbackResult | RepairReport | None) -> None:
-            self.action_reload()
-
         if way == "repair":
-            self.app.push_screen(RepairScreen(status.unfinished), finished)
+            self.app.push_screen(RepairScreen(status.unfinished), lambda _: self.action_reload())
         else:
             screen = FinishRollbackScreen("resume" if way == "resume" else "undo", status.rollback,
                                           self.rollpoint.make_runner())
-            self.app.push_screen(screen, finished)
+            self.app.push_screen(screen, lambda _: self.action_reload())
 
     # --- notes and removal ---------------------------------------------------------------------------------------
 

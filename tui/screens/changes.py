@@ -69,7 +69,7 @@ class ChangesScreen(BaseScreen[None]):
                         *point_title(self._older, now))
         where = content((" in ", "dim"), (", ".join(map(path, self._paths)), "strong")) if self._paths else content()
         self.query_one("#subject", Static).update(since + content((", until " if not self._newer else ", to ", "dim"))
-                                                  + until)
+                                                  + until + where)
         self._tree = self._software = None
         self._work = LongJob()
         for name, there in (("#work", True), ("#changes", False), ("#totals", False), ("#software", False)):

@@ -119,6 +119,7 @@ class PointsScreen(PointActions):
         self.query_one("#banner", Banner).show(banner_rows(self.status))
         self.query_one("#keys", KeyBar).show(self._hints())
         self._list()
+        self.announce()
 
     def _say_instead(self, rows: Sequence[Line]) -> None:
         self.query_one("#empty", Fields).show(rows)
@@ -221,7 +222,8 @@ def banner_rows(status: StoreStatus) -> list[Line]:
     if status.rollback and not status.holder:
         rows.append(_notice("INTERRUPTED", "bad", status.rollback, ("  Press R to go on or undo.", "strong")))
     elif status.rollback:
-        rows.append(_notice("UNDER WAY", "warn", "a rollback; it goes on without this screen"))
+        rows.append(_notice("UNDER WAY", "warn", "a rollback; it goes on without this screen",
+                            ("  Press R to look.", "strong")))
     if status.unfinished and not status.holder:
         rows.append(_notice("UNFINISHED", "warn", status.unfinished, ("  Press R to repair.", "strong")))
     if status.holder:
