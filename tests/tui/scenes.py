@@ -21,6 +21,8 @@ from tui.screens.history import HistoryScreen
 from tui.screens.points import PointsScreen
 
 YES = (*"yes", "enter")
+AGREE = ("r", "enter", "enter", "enter")
+"""To the step of a rollback in which yes is to be typed."""
 WRITES = frozenset({"snapshot", "rollback", "resume", "undo", "prune", "delete", "annotate", "restore", "repair",
                     "save_rules"})
 """The verbs that change something."""
@@ -55,7 +57,7 @@ def _different(engine: FakeEngine) -> None:
 
 def _failing(engine: FakeEngine) -> None:
     text = engine.findings[0].text
-    engine.fail["plan"] = RollpointError(f"cannot read {text}", hint=f"look at {text}")
+    engine.fail["fates"] = RollpointError(f"cannot read {text}", hint=f"look at {text}")
 
 
 def _unreadable(engine: FakeEngine) -> None:
@@ -118,13 +120,21 @@ SCENES = (
     Scene("changes", ("d",), "ChangesScreen", "Changes since"),
     Scene("changes created", ("d", "2"), "ChangesScreen", "[2 Created"),
     Scene("filter of changes", ("d", "slash", "s"), "ChangesScreen", "Changes since"),
+    Scene("changes in a list", ("d", "f"), "ChangesScreen", "Changes since"),
+    Scene("changes of packages", ("d", "6"), "ChangesScreen", "[6 Software", says=False),
+    Scene("difference of a file", ("d", "down", "enter"), "FileDiffScreen", "000000.conf"),
     Scene("comparing", ("d",), "ChangesScreen", "Comparing", held=True),
-    Scene("rollback", ("r",), "RollbackScreen", "Roll back now?"),
-    Scene("rollback blocked", ("r",), "RollbackScreen", "BLOCKED", set_up=_blocked),
-    Scene("rollback planning", ("r",), "RollbackScreen", "Comparing", held=True),
-    Scene("rollback no", ("r", "tab", *"no", "enter"), "RollbackScreen", "Nothing was done", says=False),
-    Scene("rollback done", ("r", *YES), "RollbackScreen", "is point", says=False),
-    Scene("rollback differs", ("r", *YES), "RollbackScreen", "NOT AS RECORDED", set_up=_different),
+    Scene("rollback", ("r",), "RollbackScreen", "What is to be rolled back?", says=False),
+    Scene("rollback changes", ("r", "enter"), "RollbackScreen", "It will"),
+    Scene("rollback largest", ("r", "enter", "3"), "RollbackScreen", "[3 Largest"),
+    Scene("rollback system", ("r", "enter", "7"), "RollbackScreen", "[7 System"),
+    Scene("rollback blocked", ("r", "enter"), "RollbackScreen", "BLOCKED", set_up=_blocked),
+    Scene("rollback planning", ("r", "enter"), "RollbackScreen", "Comparing", held=True),
+    Scene("rollback safety", ("r", "enter", "enter"), "RollbackScreen", "safety point first", says=False),
+    Scene("rollback confirm", AGREE, "RollbackScreen", "Roll back now?"),
+    Scene("rollback no", (*AGREE, *"no", "enter"), "RollbackScreen", "Nothing was done"),
+    Scene("rollback done", (*AGREE, *YES), "RollbackScreen", "Verified", says=False),
+    Scene("rollback differs", (*AGREE, *YES), "RollbackScreen", "NOT AS RECORDED", set_up=_different),
     Scene("take", ("s",), "TakeScreen", "Take a restore point", says=False),
     Scene("taking", ("s", "enter"), "TakeScreen", "Copying", held=True),
     Scene("quit while taking", ("s", "enter", "ctrl+c"), "QuitScreen", "Not finished yet", says=False, held=True),
@@ -137,14 +147,14 @@ SCENES = (
     Scene("verified", ("v", "enter"), "VerifyScreen", "DAMAGE", set_up=_damaged),
     Scene("comment", ("e",), "CommentScreen", "Comment of a point"),
     Scene("recover", ("R",), "RecoverScreen", "undo: return to", set_up=_interrupted),
-    Scene("resume", ("R", "r"), "FinishRollbackScreen", "Do it now?", set_up=_interrupted),
+    Scene("resume", ("R", "r"), "FinishRollbackScreen", "Go on now?", set_up=_interrupted),
     Scene("resumed", ("R", "r", *YES), "FinishRollbackScreen", "Rolled back to point", says=False,
           set_up=_interrupted),
     Scene("repair", ("R", "f"), "RepairScreen", "Repair it now?", set_up=_unfinished),
     Scene("repaired", ("R", "f", *YES), "RepairScreen", "undone", says=False, set_up=_unfinished),
     Scene("help", ("question_mark",), "HelpScreen", "take a restore point", says=False),
-    Scene("help on changes", ("d", "question_mark"), "HelpScreen", "the difference of the file", says=False),
-    Scene("an error", ("r",), "MessageScreen", "What to do", set_up=_failing),
+    Scene("help on changes", ("d", "question_mark"), "HelpScreen", "open a directory", says=False),
+    Scene("an error", ("P",), "MessageScreen", "What to do", set_up=_failing),
     Scene("browse", (), "BrowseScreen", "fstab", says=False, opens=_etc),
     Scene("browse odd names", (), "BrowseScreen", "esc", opens=_srv),
     Scene("a file", ("enter",), "FileScreen", "content of", opens=_srv),
