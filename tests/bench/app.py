@@ -36,7 +36,8 @@ from tests.tui.terminal import BYTES, Terminal
 QUIET = 0.03
 """Seconds without output after which everything that a key has changed is drawn."""
 MIB = 1 << 20
-TARGETS = {"first paint": 0.5, "key": 0.05, "stall": 0.1, "memory": 200 * MIB}
+TARGETS = {"first paint": 0.5, "keys": 0.05, "stall": 0.1, "memory": 200 * MIB}
+"""Seconds (for keys those to the next frame, 95th percentile) and bytes."""
 
 
 @dataclass
@@ -51,6 +52,7 @@ class Case:
     ready: float = 0.0
     stall: float = 0.0
     memory: int = 0
+    judged: tuple[str, ...] = ("keys", "memory")
 
 
 # --- stores ----------------------------------------------------------------------------------------------------------
@@ -203,7 +205,8 @@ def first_paint(place: Path, rounds: int) -> tuple[float, float, float]:
 
 
 def _take() -> Case:
-    return measure(Case("1,000,000 progress reports (double)"), ["take"], "Points 30", ["s", "enter"], done="was taken")
+    case = Case("1,000,000 progress reports (double)", judged=("stall", "memory"))
+    return measure(case, ["take"], "Points 30", ["s", "enter"], done="was taken")
 
 
 MOVES = (*["down"] * 30, *["pagedown"] * 20, "G", *["pageup"] * 20, *["up"] * 20, "g", *["pagedown"] * 10, "G", "g")
@@ -269,14 +272,12 @@ def report(cases: list[Case]) -> str:
     """Return the tables."""
     rows = []
     for case in cases:
-        late = _share(case.frames, 0.95)
         times = [(case.frames, 0.5), (case.frames, 0.95), (case.frames, 1.0), (case.drawn, 0.95), (case.cpu, 0.95)]
-        kept = (late <= TARGETS["key"], case.memory <= TARGETS["memory"], case.stall <= TARGETS["stall"])
         rows.append([case.name, f"{case.ready:.2f}", str(len(case.frames)),
                      *(f"{1000 * _share(found, share):.0f}" for found, share in times), f"{1000 * case.stall:.0f}",
-                     f"{case.memory / MIB:.0f}", _verdict(*kept)])
+                     f"{case.memory / MIB:.0f}", _verdict(case)])
     head = ["screen", "ready s", "keys", "next frame ms: p50", "p95", "max", "all drawn ms: p95", "computed ms: p95",
-            "longest stall ms", "peak MiB", "targets (p95 50 ms, 200 MiB, stall 100 ms)"]
+            "longest stall ms", "peak MiB", "targets: p95 50 ms, 200 MiB, stall 100 ms"]
     return table(head, rows)
 
 
@@ -284,9 +285,10 @@ def _share(found: list[float], share: float) -> float:
     return sorted(found)[min(len(found) - 1, int(share * len(found)))] if found else 0.0
 
 
-def _verdict(*kept: bool) -> str:
-    missed = [name for name, ok in zip(("keys", "memory", "stall"), kept, strict=True) if not ok]
-    return f"missed: {', '.join(missed)}" if missed else "met"
+def _verdict(case: Case) -> str:
+    found = {"keys": _share(case.frames, 0.95), "memory": case.memory, "stall": case.stall}
+    missed = [f"{name} missed" for name in case.judged if found[name] > TARGETS[name]]
+    return ", ".join(missed) or f"met ({', '.join(case.judged)})"
 
 
 if __name__ == "__main__":

@@ -202,6 +202,7 @@ class Guide:
     async def prepare(self, scene: Scene) -> None:
         """Set the engine up for a scene and list the points anew."""
         engine = self.engine
+        await self.home()       # what is interrupted is announced by a dialog of its own at the start
         for name, value in self._before.items():
             setattr(engine, name, value)
         engine.list, engine.fail = list(self._points), {}
@@ -232,9 +233,10 @@ class Guide:
         app = self.pilot.app
         assert isinstance(app, RollpointApp)
         await settle(self.pilot)
+        await press(self.pilot, "escape")       # on the list itself it clears the filter
         for _ in range(8):
-            await press(self.pilot, "escape")
             if isinstance(app.screen, PointsScreen):
                 break
+            await press(self.pilot, "escape")
         assert isinstance(app.screen, PointsScreen), f"escape does not leave:\n{screen_text(self.pilot)}"
         assert app.is_running and not app._exit
