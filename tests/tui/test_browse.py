@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -402,8 +403,8 @@ def large(count: int) -> FakeEngine:
     for i in range(count):
         path = b"var/file%06d.dat" % i
         first = Entry(path, Kind.FILE, 0o644, 0, 0, WHEN + i, i)
-        runs = (Span(1, 5, first), Span(6, None, replace(first, size=i + 1))) if i % 10 == 0 else (Span(1, None, first),)
-        made.append(Life(path[4:], runs))
+        changed = (Span(1, 5, first), Span(6, None, replace(first, size=i + 1)))
+        made.append(Life(path[4:], changed if i % 10 == 0 else (Span(1, None, first),)))
     engine.tree.directories[b"var"] = made
     return engine
 
@@ -430,7 +431,12 @@ async def test_a_key_in_a_hundred_thousand_names_is_on_the_screen_in_50_ms(monke
     async with browsing(large(100_000), b"var", size=(200, 50)) as pilot:
         await until(pilot, lambda: "100,000 here" in screen_text(pilot), "the directory")
         frame, draw = asyncio.Event(), pilot.app._display
-        monkeypatch.setattr(pilot.app, "_display", lambda *given: (draw(*given), frame.set()))
+
+        def drawn(*given: Any) -> None:
+            draw(*given)
+            frame.set()
+
+        monkeypatch.setattr(pilot.app, "_display", drawn)
         times = []
         for key in ["down", "pagedown", "G", "up", "pageup", "g", "minus", "plus", "minus", "tab", "space", "down"] * 5:
             frame.clear()

@@ -180,7 +180,7 @@ def test_an_end_that_nobody_saw_is_found_until_somebody_has(monkeypatch: pytest.
         assert found is not None
         state = found.poll()
         assert not state.running and state.result is not None and state.result.applied == 3
-    found.seen()
+    runner.seen()
     assert DetachedRunner.attach(CONFIG) is None
 
 

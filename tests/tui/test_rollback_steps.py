@@ -20,6 +20,7 @@ from tui.screens.points import PointsScreen
 from tui.screens.preview import largest
 from tui.screens.recover import RecoverScreen
 from tui.screens.rollback import RollbackScreen
+from tui.summary import weight
 from tui.widgets.runpanel import stage_at, stage_rows, stages
 
 RUN = Run("rollback", 9, ("system",), True, 0.0, "2024-11-20 03:10:00 UTC")
@@ -188,11 +189,10 @@ async def test_lists_of_the_plan_by_number_and_arrows() -> None:
 
 
 def test_the_largest_come_first_and_those_without_content_not_at_all() -> None:
-    engine = FakeEngine()
-    sizes = [(c.new or c.old).size for c in (engine.found[i] for i in largest(engine.found, 5)) if c.new or c.old]
-    assert sizes == sorted(sizes, reverse=True) and len(sizes) == 5
-    assert len(largest(engine.found)) == sum(1 for c in engine.found if c.status.value != "a" and (
-        c.new or c.old).size)  # type: ignore[union-attr]
+    found = FakeEngine().found
+    sizes = [weight(found[i]) for i in largest(found, 5)]
+    assert sizes == sorted(map(weight, found), reverse=True)[:5]
+    assert len(largest(found)) == sum(weight(c) > 0 for c in found) < len(found)
 
 
 # --- run and result --------------------------------------------------------------------------------------------------

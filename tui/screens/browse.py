@@ -283,6 +283,7 @@ class BrowseScreen(BrowseActions):
 
     def _see(self, **changed: object) -> None:
         """Change the view; the name under the cursor stays where it is."""
+        self.say("")
         found = self.current()
         keep = found[1].name if found is not None else self.view.keep
         self.view = replace(self.view, number=self.point.number, keep=keep, **changed)  # type: ignore[arg-type]

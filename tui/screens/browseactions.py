@@ -7,7 +7,7 @@ from engine.points import RestorePoint
 from tui.entrytext import both_sides, story
 from tui.listing import Listing, Name
 from tui.screens.entryactions import EntryActions
-from tui.text import content, point_title
+from tui.text import content, path, point_title
 from tui.widgets.browserows import BrowseRows
 from tui.widgets.rows import RowList
 
@@ -34,6 +34,10 @@ class BrowseActions(EntryActions):
         index = source.rows[rows.cursor]
         return index, source.listing.names[index]
 
+    def say(self, text: str, look: str = "good") -> None:
+        """Answer in the status line."""
+        raise NotImplementedError
+
     def say_tally(self) -> None:
         """Say in the status line what there is."""
         raise NotImplementedError
@@ -47,7 +51,7 @@ class BrowseActions(EntryActions):
         found = self.current()
         entry = found[1].at(self.point.number) if found is not None else None
         if found is not None and entry is None:
-            self.not_there(self._any(found[1]).path, self.point)
+            self.say(f"{path(self._any(found[1]).path)} is not in point {self.point.number}.", "warn")
         return entry
 
     def _any(self, one: Name) -> Entry:

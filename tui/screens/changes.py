@@ -17,7 +17,7 @@ from engine.points import RestorePoint
 from engine.results import Software
 from tui.changetree import ChangeTree
 from tui.jobs import LongJob
-from tui.screens.base import BaseScreen
+from tui.screens.entryactions import EntryActions
 from tui.text import Segment, content, count, error_lines, path, plural, point_title, safe, size
 from tui.treeview import TreeView
 from tui.widgets.changepane import ChangePane, first_view
@@ -29,13 +29,16 @@ _BOOT = b"boot"
 _NAMED = 3
 
 
-class ChangesScreen(BaseScreen[None]):
-    """The screen behind `d`: from `older` to `newer`, or to the live system where there is no `newer`."""
+class ChangesScreen(EntryActions):
+    """The screen behind `d`: from `older` to `newer`, or to the live system where there is no `newer`; with `paths`
+    only what is at or below them."""
 
     BINDINGS = [Binding("escape", "leave", "Back", show=False), Binding("q", "leave", "Back", show=False),
-                Binding("s", "swap", show=False)]
+                Binding("s", "swap", show=False), Binding("h", "history", show=False),
+                Binding("b", "browse", show=False)]
     KEYS = (*ChangePane.KEYS, ("6", "packages, kernels, files of /boot"),
-            ("s", "the other way round, between two points"), ("esc", "clear the filter; back"))
+            ("s", "the other way round, between two points"), ("h", "all versions of the path"),
+            ("b", "browse its directory in the older point"), ("esc", "clear the filter; back"))
     NOTES = ("+ created   - deleted   M content changed   T type changed   a only attributes changed",
              "A directory has the counts of all below it (T counts as M) and the bytes that these changes are about.",
              "Sizes and times decide whether content changed, unless checksums of both sides are known.")
@@ -70,7 +73,8 @@ class ChangesScreen(BaseScreen[None]):
         where = content((" in ", "dim"), (", ".join(map(path, self._paths)), "strong")) if self._paths else content()
         self.query_one("#subject", Static).update(since + content((", until " if not self._newer else ", to ", "dim"))
                                                   + until + where)
-        self._tree = self._software = None
+        self._tree = None
+        self._software = Software() if self._paths else None    # packages are no matter of some directory
         self._work = LongJob()
         for name, there in (("#work", True), ("#changes", False), ("#totals", False), ("#software", False)):
             self.query_one(name).display = there
@@ -84,7 +88,8 @@ class ChangesScreen(BaseScreen[None]):
             return tree, first_view(tree)
 
         self.ask("changes", compare, self._compared, self._failed)
-        self.ask("software", lambda: engine.software(older, newer), self._asked, self._asked)
+        if not paths:
+            self.ask("software", lambda: engine.software(older, newer), self._asked, self._asked)
 
     def on_unmount(self) -> None:
         """Nobody waits for the answer any more."""
@@ -144,6 +149,18 @@ class ChangesScreen(BaseScreen[None]):
 
         event.stop()
         self.app.push_screen(FileDiffScreen(self._older, self._newer, event.path))
+
+    def action_history(self) -> None:
+        """All versions of the path under the cursor."""
+        name = self.query_one(ChangePane).current_path
+        if name is not None:
+            self.open_history(name, self._older)
+
+    def action_browse(self) -> None:
+        """Its directory in the older point."""
+        name = self.query_one(ChangePane).current_path
+        if name is not None:
+            self.open_browse(self._older, name)
 
     def action_swap(self) -> None:
         """Compare the other way round."""

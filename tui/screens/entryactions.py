@@ -1,4 +1,4 @@
-"""What can be done with one path of a point: each action opens its screen. Shared by browse, history and find."""
+"""The ways from one path of a point to the screens about it. Shared by browse, history, find and changes."""
 
 from __future__ import annotations
 
@@ -6,16 +6,11 @@ from collections.abc import Callable, Sequence
 
 from engine.entries import Entry, Kind
 from engine.points import RestorePoint
-from engine.text import shown_path
 from tui.screens.base import BaseScreen
 
 
 class EntryActions(BaseScreen[None]):
-    """A screen on which paths of points are looked at. How it answers in words is the subclass's."""
-
-    def say(self, text: str, look: str = "good") -> None:
-        """Answer in the status line."""
-        raise NotImplementedError
+    """A screen on which paths of points are looked at."""
 
     def open_file(self, point: RestorePoint | None, entry: Entry) -> None:
         """Show the content of a regular file of a point, or of the live tree (None)."""
@@ -84,7 +79,3 @@ class EntryActions(BaseScreen[None]):
                 then()
 
         self.app.push_screen(ElsewhereScreen(point, paths), left)
-
-    def not_there(self, path: bytes, point: RestorePoint) -> None:
-        """Say that a point does not have a path."""
-        self.say(f"{shown_path(path)} is not in point {point.number}.", "warn")

@@ -15,7 +15,7 @@ from engine.results import FileContent
 from tui.changefacts import facts
 from tui.engine_api import EngineLike
 from tui.filediff import READ
-from tui.screens.base import BaseScreen
+from tui.screens.entryactions import EntryActions
 from tui.text import content, path
 from tui.widgets.fields import Fields
 from tui.widgets.fileview import FileDiffView
@@ -30,11 +30,13 @@ class _Found(NamedTuple):
     new: FileContent | None
 
 
-class FileDiffScreen(BaseScreen[None]):
+class FileDiffScreen(EntryActions):
     """One path, from `older` to `newer`; None is the live system, on either side."""
 
-    BINDINGS = [Binding("escape,q,enter", "leave", "Back", show=False), Binding("a", "facts", show=False)]
-    KEYS = (*FileDiffView.KEYS, ("a", "what else differs: mode, owner, times, attributes"), ("esc", "back to the list"))
+    BINDINGS = [Binding("escape,q,enter", "leave", "Back", show=False), Binding("a", "facts", show=False),
+                Binding("h", "history", show=False)]
+    KEYS = (*FileDiffView.KEYS, ("a", "what else differs: mode, owner, times, attributes"), ("h", "all versions of it"),
+            ("esc", "back to the list"))
     NOTES = ("- is a line of the older content, + one of the newer. Underlined is what differs within a line.",
              "Characters that a terminal would obey are shown as \\x1b and the like; so are the ends of DOS lines.")
 
@@ -87,6 +89,7 @@ class FileDiffScreen(BaseScreen[None]):
         self.query_one("#keys", KeyBar).show([
             Hint("esc", "Back", "screen.leave"), *self.query_one(FileDiffView).hints(),
             Hint("a", "Hide attributes" if pane.display else "Attributes", "screen.facts", 3),
+            Hint("h", "History", "screen.history", 4),
             Hint("?", "Help", "app.help")])
 
     def action_facts(self) -> None:
@@ -94,6 +97,10 @@ class FileDiffScreen(BaseScreen[None]):
         pane = self.query_one("#file-facts", Fields)
         pane.display = not pane.display
         self._say_keys()
+
+    def action_history(self) -> None:
+        """All versions of it."""
+        self.open_history(self._path, self._older)
 
     def action_leave(self) -> None:
         """Back."""

@@ -110,10 +110,11 @@ class FindScreen(EntryActions):
         listed = [Hint("enter", "History", "screen.history"), Hint("b", "Browse there", "screen.browse"),
                   Hint("/", "Pattern", "screen.pattern", 2),
                   Hint(".", "Without deleted" if self._deleted else "With deleted", "screen.deleted", 3)]
-        first = [Hint("enter", "Look for it")]
+        typing = self.focused is self.query_one("#pattern")
         leave = "Stop" if self._search is not None and self._search.running else "Back"
-        self.query_one(KeyBar).show([*(listed if self.query_one("#found").has_focus else first),
-                                     Hint("?", "Help", "app.help"), Hint("esc", leave, "screen.leave", 0)])
+        self.query_one(KeyBar).show([*([Hint("enter", "Look for it")] if typing else listed),
+                                     Hint("F1" if typing else "?", "Help", "app.help"),
+                                     Hint("esc", leave, "screen.leave", 0)])
 
     def on_descendant_focus(self) -> None:
         """Other keys do something now."""
@@ -132,6 +133,7 @@ class FindScreen(EntryActions):
         if self._search is not None:
             self._search.stop()
         self._pattern = pattern
+        self.say("")
         search = self._search = Search()
         engine, deleted = self.rollpoint.engine, self._deleted
         self.query_one("#found", RowList).show(FoundRows((), {}))
@@ -155,7 +157,6 @@ class FindScreen(EntryActions):
             self._look()
             if search.hits:
                 self.query_one("#found").focus()
-            self._hint()
 
     def _look(self) -> None:
         """Show what has come since the last look."""
@@ -166,6 +167,7 @@ class FindScreen(EntryActions):
         if len(search.hits) != len(rows.source):
             rows.show(FoundRows(search.hits, search.numbers), rows.cursor)
         self.query_one(StatusLine).show(self._summary(search))
+        self._hint()
 
     def _summary(self, search: Search) -> list[Segment]:
         what: Segment = (plural(len(search.hits), "path"), "" if search.hits else "warn")
