@@ -16,6 +16,7 @@ class PointActions(BaseScreen[None]):
 
     points: list[RestorePoint]
     status: StoreStatus | None
+    _awaiting = False       # whether the preview of a prune is to open when its answer comes
     _told = ""      # the interrupted rollback that was announced already
 
     def point(self) -> RestorePoint | None:
@@ -198,6 +199,7 @@ class PointActions(BaseScreen[None]):
             self.say("There is nothing to prune yet.", "warn")
             return
         engine = self.rollpoint.engine
+        self._awaiting = True
         self.say("Asking the rules ...", "dim")
         self.ask("fates", engine.fates, self.show_fates)
 

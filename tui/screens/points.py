@@ -196,7 +196,10 @@ class PointsScreen(PointActions):
         self.query_one("#points", RowList).focus()
 
     def action_clear_filter(self) -> None:
-        """Show all points again."""
+        """Show all points again; wait for nothing any more."""
+        if self._awaiting:
+            self._awaiting = False
+            self.say("")
         line = self.query_one("#filter", LineInput)
         line.value = ""
         line.display = False
@@ -209,7 +212,10 @@ class PointsScreen(PointActions):
         self._seen = point_id
 
     def show_fates(self, fates: list[Fate]) -> None:
-        """Open the preview of a prune."""
+        """Open the preview of a prune, if it is still wanted: nothing else was opened or pressed meanwhile."""
+        wanted, self._awaiting = self._awaiting, False
+        if not wanted or not self.is_current:
+            return
         self.say("")
         from tui.screens.prune import PruneScreen
 
