@@ -74,6 +74,12 @@ class Terminal:
                 return
             self.take(data)
 
+    def settle(self, quiet: float = 0.2, at_most: float = 3.0) -> None:
+        """Take over what is drawn until nothing was for a while: what a key has started is on the screen."""
+        end = time.monotonic() + at_most
+        while time.monotonic() < end and select.select([self.master], [], [], quiet)[0]:
+            self.feed(0.01)
+
     def take(self, data: bytes) -> None:
         """Take over what somebody else has read from the program."""
         self.raw += data

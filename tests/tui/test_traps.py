@@ -91,22 +91,31 @@ async def test_an_engine_that_raises_anything(error: BaseException) -> None:
 
 
 async def test_a_backend_that_hangs_keeps_nobody_on_any_screen_and_answers_to_nobody_later() -> None:
+    """Work that was started is waited for; how to leave that is the next test."""
     engine = Behind()
-    async with make_app(engine).run_test(size=(80, 24)) as pilot:
+    app = make_app(engine)
+    async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         with Guide(pilot, engine) as guide:
-            for scene in (s for s in SCENES if not s.held and not {"snapshot"} & s.does):
+            for scene in (s for s in SCENES if not s.held):
                 await guide.prepare(scene)
                 engine.gate.clear()
                 await guide.try_keys(scene)
                 sound(pilot, scene.name)
                 await pilot.press("question_mark", "escape")
-                for _ in range(4):
+                if app.running:
+                    assert "one moment" in screen_text(pilot) or "Starting" in screen_text(pilot), screen_text(pilot)
+                    engine.gate.set()
+                    await guide.home()
+                    continue
+                for _ in range(5):
                     await pilot.press("escape")
                 assert isinstance(pilot.app.screen, PointsScreen), f"{scene.name}:\n{screen_text(pilot)}"
                 before = screen_text(pilot).splitlines()[2:]
                 engine.gate.set()
                 await settle(pilot)
+                if engine.fail:     # that something failed is told, late as it is
+                    continue
                 assert isinstance(pilot.app.screen, PointsScreen), f"{scene.name}:\n{screen_text(pilot)}"
                 assert scene.keys in (("p",), ()) or screen_text(pilot).splitlines()[2:] == before, scene.name
                 sound(pilot, scene.name)
@@ -243,7 +252,7 @@ async def test_no_state_is_told_by_colour_alone(keys: tuple[str, ...], one: obje
 # --- rules for the code ----------------------------------------------------------------------------------------------
 
 WIDGETS = {"Static", "Vertical", "Horizontal", "VerticalScroll", "Container", "Input", "HorizontalScroll", "Center",
-           "Middle", "Grid"}
+           "Middle", "Grid", "ContentSwitcher"}
 """The widgets of the framework that may be used: all others parse markup, draw glyphs that no console has, or hold a
 widget or a cell for each row."""
 

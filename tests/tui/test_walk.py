@@ -50,7 +50,7 @@ async def test_hostile_texts_are_shown_as_they_are_on_every_screen(name: bytes) 
     text = message(name.decode("utf-8", "surrogateescape"))
     wanted = {"".join(each.split())[:30] for each in (text, printable(name))}
     wanted |= {each.replace("/", "|") for each in wanted}
-    async with make_app(engine, root="/srv").run_test(size=(220, 60)) as pilot:
+    async with make_app(engine, root="/srv").run_test(size=(160, 45)) as pilot:
         await settle(pilot)
         with Guide(pilot, engine) as guide:
             for scene in SCENES:
