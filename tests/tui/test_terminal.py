@@ -147,7 +147,8 @@ def test_scenes_in_every_colour_system(term: str, env: dict[str, str], colours: 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-@pytest.mark.parametrize(("keys", "shown"), [(("s", "\r"), "Copying"), (("d",), "Comparing"), (("r",), "Comparing")])
+@pytest.mark.parametrize(("keys", "shown"), [(("s", "\r"), "Copying"), (("d",), "Comparing"),
+                                            (("r", "\r"), "Comparing")])
 def test_signals_while_work_runs(keys: tuple[str, ...], shown: str, number: signal.Signals) -> None:
     with Terminal([*ON_DOUBLE, "hold"]) as terminal:
         terminal.until("Points 30")
@@ -271,7 +272,8 @@ def test_two_apps_on_one_store(demo_dir: Path) -> None:
             terminal.until("Points 10")
         one.type("s", "\r")
         one.until("Point 11 was taken")
-        one.type("\r")
+        one.type("\r", "j")
+        one.until("Point 10 ")
         other.type("u")
         other.until("Points 11")
         other.type("x", "y", "e", "s", "\r")
