@@ -182,7 +182,7 @@ class Guide:
         self.engine.hold.set()
 
     async def go(self, scene: Scene) -> None:
-        """Go there from the list of points."""
+        """Go there; first back to the list of points, with escape alone."""
         engine, pilot = self.engine, self.pilot
         await self.prepare(scene)
         if scene.held:
@@ -229,10 +229,11 @@ class Guide:
 
     async def home(self) -> None:
         """Go back to the list with escape alone, and let go what was held."""
-        self.engine.hold.set()
         app = self.pilot.app
         assert isinstance(app, RollpointApp)
-        await settle(self.pilot)
+        if not self.engine.hold.is_set():
+            self.engine.hold.set()
+            await settle(self.pilot)
         await press(self.pilot, "escape")       # on the list itself it clears the filter
         for _ in range(8):
             if isinstance(app.screen, PointsScreen):

@@ -87,7 +87,7 @@ async def test_an_engine_that_raises_anything(error: BaseException) -> None:
                 await guide.try_keys(scene)
                 await settle(pilot)
                 sound(pilot, scene.name)
-                await guide.home()
+            await guide.home()
 
 
 async def test_a_backend_that_hangs_keeps_nobody_on_any_screen_and_answers_to_nobody_later() -> None:
@@ -154,7 +154,7 @@ async def test_a_point_that_disappears_under_the_cursor_on_every_screen() -> Non
                 await guide.try_keys(scene)
                 await settle(pilot)
                 sound(pilot, scene.name)
-                await guide.home()
+            await guide.home()
         await press(pilot, "u")
         assert " N " in screen_text(pilot) or " 9  " in screen_text(pilot)
 
