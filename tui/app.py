@@ -28,6 +28,7 @@ from tui.rollback_job import Runner, ThreadRunner
 from tui.rollback_registry import Run
 from tui.text import safe
 from tui.theme import THEMES, Look, PlainScrollBarRender, choose
+from tui.threads import AskThreads
 
 if TYPE_CHECKING:
     from engine.config import Config
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from tui.screens.base import EngineCalls
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+STOP_SECONDS = 60.0
+"""How long work that was told to stop may take to do so before the program ends without it."""
 
 
 class RollpointApp(App[int]):
@@ -77,6 +80,8 @@ class RollpointApp(App[int]):
         self.restored = 0       # how often something was put back: what a screen has read before that is old
         self.running: dict[LongJob, tuple[str, bool]] = {}
         self.open_questions: set[object] = set()    # what the engine was asked and has not answered yet
+        self.threads = AskThreads()
+        self.abandoned = False          # whether it was decided not to wait for work that does not stop
         self.left_running = ""
         self.ended_by = 0
 
@@ -88,14 +93,20 @@ class RollpointApp(App[int]):
 
     def on_mount(self) -> None:
         """Let signals end the app as if by a key, so that the terminal is given back as it was."""
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(self.threads)
         if not self.is_headless:
-            loop = asyncio.get_running_loop()
             for number in _SIGNALS:
                 loop.add_signal_handler(number, self._signalled, number)
 
     def on_unmount(self) -> None:
         """However the app ends: nobody is left to watch work that may be broken off."""
         self.cancel_all()
+
+    def _fatal_error(self) -> None:
+        """A defect of ours: leave without the framework's traceback, which prints all local variables over the screen.
+        `show` raises the error again once the terminal is given back, and the command line reports it."""
+        self._close_messages_no_wait()
 
     def _signalled(self, number: int) -> None:
         self.ended_by = number
@@ -222,16 +233,27 @@ def run_app(config: Config) -> int:
         sys.stderr.write(f"rollpoint: {safe(why)}\nhint: `rollpoint list` and the other commands need none\n")
         return 2
     from engine.service import Engine
-    from tui.output import silence_streams
     from tui.rollback_job import DetachedRunner
 
     app = RollpointApp(Engine(config), read_only=config.read_only, root=config.root, store=config.store,
                        make_runner=lambda: DetachedRunner(config), find_runner=lambda: DetachedRunner.attach(config))
+    return show(app)
+
+
+def show(app: RollpointApp) -> int:
+    """Run the app on this terminal and return its exit code; on the way out, wait for work that was told to stop, and
+    for nothing else."""
+    from tui.output import silence_streams
+
     try:
         app.run(mouse=os.environ.get("ROLLPOINT_MOUSE", "1") != "0")
     except OSError:
         if not app.ended_by:    # after a hangup there is no terminal to give back, and that is no fault
             raise
+    if app._exception is not None:
+        raise app._exception
+    if app.running and not app.abandoned:   # it was told to stop; the store should be as it was before this ends
+        app.threads.join(STOP_SECONDS)
     try:
         if app.left_running:
             sys.stderr.write(f"{app.left_running}\n")

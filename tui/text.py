@@ -31,8 +31,13 @@ STYLES = {"": "", "dim": "$rp-dim", "strong": "bold", "good": "$text-success", "
 
 
 def safe(value: object) -> str:
-    """Return anything as one printable line."""
-    return message(value if isinstance(value, str) else str(value))
+    """Return anything as one printable line; the name of its type where it cannot be turned into text."""
+    if isinstance(value, str):
+        return message(value)
+    try:
+        return message(str(value))
+    except Exception:
+        return type(value).__name__
 
 
 def path(name: bytes) -> str:
@@ -171,7 +176,8 @@ def error_lines(error: BaseException) -> list[Line]:
         rows: list[Line] = [content((text[:1].upper() + text[1:], "bad"))]
         hint = error.hint
     else:
-        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        kind, said = type(error).__name__, safe(error)
+        what = f"{kind}: {said}" if said not in ("", kind) else kind
         rows = [content((f"Unexpected: {what}", "bad"))]
         hint = "This is a fault in Rollpoint; please report it. `rollpoint doctor` may say more."
     if hint:

@@ -126,9 +126,13 @@ class BaseScreen(EngineCalls, Screen[T]):
 
 
 class BaseDialog(EngineCalls, ModalScreen[T]):
-    """A dialog over a screen, whose header stays visible above it."""
+    """A dialog over a screen, with the same header above it: that of the screen below is darkened with all of it."""
 
     # A dialog shuts out the keys of the app but those of priority.
     BINDINGS = [Binding("question_mark", "app.help", show=False)]
     HORIZONTAL_BREAKPOINTS = HORIZONTAL
     VERTICAL_BREAKPOINTS = VERTICAL
+
+    def on_mount(self) -> None:
+        """Put the header on top. Subclasses have an `on_mount` of their own; both are called."""
+        self.mount(self.header(), before=0)

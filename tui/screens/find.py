@@ -72,7 +72,7 @@ class FindScreen(EntryActions):
         Binding("slash", "pattern", show=False), Binding("full_stop,a", "deleted", show=False),
         Binding("down", "list", show=False), Binding("b", "browse", show=False), Binding("h", "history", show=False)]
     KEYS = (("enter", "look for the pattern; then the history of a path"), ("/", "another pattern"),
-            ("b", "browse there, in the newest point that has it"),
+            ("b", "browse there, in the newest point that has it"), ("h", "all versions of it"),
             (". or a", "with or without what the newest point has no more"), ("esc", "stop looking; back"),
             ("q", "back"))
     NOTES = ("With * ? or [ it is a shell pattern for the name, or for the whole path when it holds a slash;",
