@@ -46,12 +46,16 @@ SCENES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("points", ()), ("changes", (*["down"] * 2, "d", *["down"] * 3)),
     # At 160 columns the two texts are side by side, at 80 one below the other.
     ("filediff", (*["down"] * 2, "d", "slash", *"sshd_config", "enter", "down", "enter")),
+    ("browse", (*["down"] * 4, "b", *["down"] * 2, "enter", "down")),
+    ("history", ("b", *["down"] * 2, "enter", "slash", *"hosts", "enter", "h")),
+    ("growth", ("o",)), ("settings", ("c",)), ("palette", ("colon", "p", "r")),
     ("prune", ("P",)), ("take", ("s", *"before the upgrade")),
     ("rollback-scope", _BACK), ("rollback", (*_BACK, "enter")),
     ("rollback-safety", (*_BACK, *["enter"] * 2)), ("rollback-confirm", (*_BACK, *["enter"] * 3, *"ye")),
     ("rollback-run", (*_BACK, *["enter"] * 3, *"yes", "enter")),
     ("rollback-result", (*_BACK, *["enter"] * 3, *"yes", "enter")))
 """Names of pictures, and the keys that lead there."""
+IN_LIGHT = ("points", "changes", "browse", "prune")
 HELD = {"rollback-run": "putting back"}
 """Pictures of work that stands still for them: in the middle of this phase."""
 
@@ -73,9 +77,10 @@ class Shot:
 
 
 def shots() -> list[Shot]:
-    """Return all pictures: each scene in two sizes, dark and light, and the list on a 16-colour console."""
+    """Return all pictures: each scene in two sizes, the chief ones light too, and the list on a 16-colour console."""
     found = [Shot(f"{name}-{w}x{h}-{word}", keys, (w, h), Look(theme.name, False), HELD.get(name, ""))
              for name, keys in SCENES for w, h in SIZES for word, theme in (("dark", DARK), ("light", LIGHT))]
+    found = [shot for shot in found if shot.look.theme == DARK.name or shot.name.partition("-")[0] in IN_LIGHT]
     return [*found, Shot("points-80x24-console", (), (80, 24), Look(ANSI_DARK.name, True))]
 
 

@@ -10,7 +10,8 @@ import socket
 import stat
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -174,6 +175,13 @@ class Snapshot:
         other names of that file, which it has looked at before.
         """
         user = os.geteuid() != 0
+
+        def apart_from_the_others(row: catalogs.Row) -> None:
+            with _writable(os.path.join(self.store.tree, os.path.dirname(row.entry.path))):
+                clone_file(os.path.join(self.store.tree, row.entry.path), row.entry)
+            touched.add(row.entry.path)
+            touched.add(os.path.dirname(row.entry.path))
+
         groups: dict[int, list[catalogs.Row]] = defaultdict(list)
         for row in catalog.rows("link IS NOT NULL AND last IS NULL", order="link"):
             groups[row.entry.link or 0].append(row)
@@ -185,12 +193,10 @@ class Snapshot:
                     inodes[info.st_dev, info.st_ino].append(row)
                 except (FileNotFoundError, NotADirectoryError):
                     if user and not row.entry.mode & stat.S_IWUSR:
-                        clone_file(os.path.join(self.store.tree, row.entry.path), row.entry)
+                        apart_from_the_others(row)
             for apart in sorted(inodes.values(), key=len)[:-1]:
                 for row in apart:
-                    clone_file(os.path.join(self.store.tree, row.entry.path), row.entry)
-                    touched.add(row.entry.path)
-                    touched.add(os.path.dirname(row.entry.path))
+                    apart_from_the_others(row)
 
     # --- writing the result -----------------------------------------------------------------------------------------
 
@@ -276,3 +282,17 @@ def _os_name(root: bytes) -> str:
         except OSError:
             continue
     return ""
+
+
+@contextmanager
+def _writable(directory: bytes) -> Iterator[None]:
+    """Let an ordinary user write in a directory of his own; afterwards it has its mode again."""
+    mode = stat.S_IMODE(os.lstat(directory).st_mode)
+    if os.geteuid() == 0 or mode & 0o300 == 0o300:
+        yield
+        return
+    os.chmod(directory, mode | 0o300)
+    try:
+        yield
+    finally:
+        os.chmod(directory, mode)

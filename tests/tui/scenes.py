@@ -57,7 +57,7 @@ def _different(engine: FakeEngine) -> None:
 
 def _failing(engine: FakeEngine) -> None:
     text = engine.findings[0].text
-    engine.fail["fates"] = RollpointError(f"cannot read {text}", hint=f"look at {text}")
+    engine.fail["changes"] = RollpointError(f"cannot read {text}", hint=f"look at {text}")
 
 
 def _unreadable(engine: FakeEngine) -> None:
@@ -142,7 +142,12 @@ SCENES = (
     Scene("delete", ("x",), "DeleteScreen", "for good?"),
     Scene("delete no", ("x", *"no", "enter"), "DeleteScreen", "Nothing was done"),
     Scene("deleted", ("x", *YES), "DeleteScreen", "1 point removed", says=False),
-    Scene("prune", ("P",), "PruneScreen", "REMOVE"),
+    Scene("prune", ("P",), "PruneScreen", "SAVED RULES", says=False),
+    Scene("prune calendar", ("P", "c"), "PruneScreen", "Week of", says=False),
+    Scene("growth", ("o",), "GrowthScreen", "[2 Days", says=False),
+    Scene("store", ("S",), "StoreScreen", "entries in the log", says=False),
+    Scene("settings", ("c",), "SettingsScreen", "Comes from", says=False),
+    Scene("palette", ("colon", "p", "r", "u"), "PaletteScreen", "prune: try rules", says=False),
     Scene("verify", ("v",), "VerifyScreen", "Re-read all data", says=False),
     Scene("verified", ("v", "enter"), "VerifyScreen", "DAMAGE", set_up=_damaged),
     Scene("comment", ("e",), "CommentScreen", "Comment of a point"),
@@ -154,7 +159,7 @@ SCENES = (
     Scene("repaired", ("R", "f", *YES), "RepairScreen", "undone", says=False, set_up=_unfinished),
     Scene("help", ("question_mark",), "HelpScreen", "take a restore point", says=False),
     Scene("help on changes", ("d", "question_mark"), "HelpScreen", "open a directory", says=False),
-    Scene("an error", ("P",), "MessageScreen", "What to do", set_up=_failing),
+    Scene("an error", ("d",), "MessageScreen", "What to do", set_up=_failing),
     Scene("browse", (), "BrowseScreen", "fstab", says=False, opens=_etc),
     Scene("browse odd names", (), "BrowseScreen", "esc", opens=_srv),
     Scene("a file", ("enter",), "FileScreen", "content of", opens=_srv),
@@ -165,6 +170,7 @@ SCENES = (
     Scene("find", (*"conf", "enter"), "FindScreen", "conf", opens=_find, says=False),
 )
 NAMES = [scene.name for scene in SCENES]
+
 
 class Guide:
     """Leads an app through scenes and back; every scene finds the engine as it was at first. A context manager: in the

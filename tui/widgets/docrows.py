@@ -21,6 +21,8 @@ def other_rows(doc: Mapping[str, Any]) -> list[Line]:
     """Return what a document holds besides what is known, each key with its values below it."""
     rows: list[Line] = []
     for key, value in doc.items():
+        if key == "rsync" and isinstance(value, Mapping) and not value.get("problems"):
+            continue        # everything could be read
         if key in KNOWN or value is None or value == "" or value == [] or value == {}:
             continue
         label = _LABELS.get(key, safe(key).replace("_", " ").capitalize())

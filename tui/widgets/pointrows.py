@@ -119,7 +119,8 @@ class PointRows:
         out += [(fit(c.text(point), c.width, right=c.right) + _gap(c), c.look(point)) for c in self.columns(width)]
         used = sum(len(text) for text, _ in out)
         comment = safe(point.comment)
-        tags = "".join(f" #{safe(tag)}" for tag in point.tags) if width - used > len(comment) + 8 else ""
+        between = " " if comment else ""
+        tags = between + " ".join(f"#{safe(tag)}" for tag in point.tags) if width - used > len(comment) + 8 else ""
         return [*out, (fit(comment, min(len(comment), max(0, width - used - 1))), ""), (tags, "dim")]
 
 
