@@ -23,6 +23,7 @@ from textual.scrollbar import ScrollBar
 from tui.engine_api import EngineLike
 from tui.jobs import LongJob
 from tui.rollback_job import Runner, ThreadRunner
+from tui.styles import style_sheets
 from tui.text import safe
 from tui.theme import THEMES, Look, PlainScrollBarRender, choose
 
@@ -35,7 +36,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 class RollpointApp(App[int]):
     """The app. `clock` and `host` are given by tests and by the makers of pictures, so that these do not change."""
 
-    CSS_PATH = ["app.tcss", "dialogs.tcss", "changes.tcss", "browse.tcss", "rollback.tcss", "house.tcss"]
+    CSS = style_sheets("app.tcss", "dialogs.tcss", "changes.tcss", "browse.tcss", "rollback.tcss", "house.tcss")
     TITLE = "Rollpoint"
     ENABLE_COMMAND_PALETTE = False
     NOTIFICATION_TIMEOUT = 8

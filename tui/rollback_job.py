@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import stat
-import sys
 import tempfile
 import threading
 from dataclasses import asdict, dataclass, field
@@ -111,6 +110,7 @@ class DetachedRunner:
 
     def start(self, verb: Verb, plan: RollbackPlan | None = None) -> None:
         """Begin: write the order, start the process."""
+        from engine.rescue.itself import module_argv
         from engine.run import detach
 
         name = f"{verb}-{plan.point.id}" if plan else verb
@@ -120,7 +120,7 @@ class DetachedRunner:
             os.unlink(self._log)
         with open(os.open(order, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
             json.dump(make_order(self._config, verb, plan), file)
-        self._pid = detach([sys.executable, "-m", "tui.rollback_run", order], self._log)
+        self._pid = detach([*module_argv("tui.rollback_run", os.path.dirname(order)), order], self._log)
 
     @property
     def where(self) -> str:
