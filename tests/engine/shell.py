@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
+import tempfile
 from pathlib import Path
 
 from tests.engine.harness import CHECKOUT
@@ -35,8 +37,22 @@ def toolbox(where: str, shell: str, extra: tuple[str, ...] = EXTRA) -> str:
 
 def run_script(tools: str, *words: str, script: str = SCRIPT, user: int | None = None
                ) -> subprocess.CompletedProcess[str]:
-    """Run restore.sh with these words, nothing else in its environment."""
-    return subprocess.run([os.path.join(tools, "sh"), script, *words], env={"PATH": tools, "HOME": "/"},
+    """Run restore.sh with these words, nothing else in its environment.
+
+    There is a socket in its TMPDIR, for it can make sockets only where there is one already.
+    """
+    temporary = tempfile.mkdtemp(prefix="rp", dir="/tmp")
+    try:
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(os.path.join(temporary, "socket"))
+        os.chmod(temporary, 0o777)
+        return _run(tools, [script, *words], user, temporary)
+    finally:
+        shutil.rmtree(temporary)
+
+
+def _run(tools: str, words: list[str], user: int | None, temporary: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([os.path.join(tools, "sh"), *words], env={"PATH": tools, "HOME": "/", "TMPDIR": temporary},
                           cwd="/", capture_output=True, text=True, errors="backslashreplace", stdin=subprocess.DEVNULL,
                           timeout=300, user=user, group=user, extra_groups=None if user is None else [])
 

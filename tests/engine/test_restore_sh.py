@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import cannot_run
 from tests.engine.fidelity import budget, by_script, run_chunk
 from tests.engine.harness import Bench, discard
 from tests.engine.shell import EXTRA, SCRIPT, SHELLS, run_script, script_copy, toolbox
@@ -19,7 +20,15 @@ from tests.histories import apply, seeded, some
 from tests.oracle import Record, differences, must_equal, record
 from tests.world import NAMES
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(not shutil.which("busybox"), reason="CANNOT RUN: no busybox")]
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(autouse=True)
+def shells() -> None:
+    """Both shells must be here."""
+    for name in ("dash", "busybox"):
+        if not shutil.which(name):
+            cannot_run(f"restore.sh under {name} (not installed)")
 
 
 def rebuilt(bench: Bench, tools: str, point: str, *, status: int = 0, ignore: tuple[str, ...] = ()) -> str:
@@ -98,6 +107,24 @@ def test_large_files_with_many_deltas(place: str, tools: str) -> None:
             bench.delete(bench.order[3], bench.order[5])
     bench.take()
     for point in (bench.order[0], bench.order[3], bench.order[9], bench.order[-2], bench.order[-1]):
+        rebuilt(bench, tools, point)
+
+
+def test_so_many_names_that_xargs_takes_several_goes(place: str, tools: str) -> None:
+    bench = Bench(os.path.join(place, "bench"))
+    many = [os.path.join(bench.live, f"{number:04} {'long name ' * 20}") for number in range(700)]
+    for path in many:
+        Path(path).write_text(path, encoding="ascii")
+        os.utime(path, ns=(0, 10**18 + 5))
+    bench.take()
+    for path in many:
+        os.chown(path, 33, 33)
+        os.chmod(path, 0o600)
+    bench.take()
+    for path in many:
+        os.unlink(path)
+    bench.take()
+    for point in bench.order:
         rebuilt(bench, tools, point)
 
 
