@@ -17,6 +17,15 @@ def archive() -> str:
     return str(getattr(loader, "archive", ""))
 
 
+def data(path: str) -> bytes:
+    """Return the content of one of this program's files, out of the pyz that it runs from."""
+    from zipimport import zipimporter
+
+    loader = engine.__spec__.loader if engine.__spec__ else None
+    assert isinstance(loader, zipimporter)
+    return loader.get_data(path)
+
+
 def module_argv(module: str, directory: str) -> list[str]:
     """Return the words that run a module of this program in another Python.
 

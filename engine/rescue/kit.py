@@ -90,9 +90,11 @@ def _made(mark: str) -> Kit:
 
 
 def _script() -> bytes:
-    from importlib import resources
-
-    return resources.files("engine.rescue").joinpath("restore.sh").read_bytes()
+    path = os.path.join(os.path.dirname(__file__), "restore.sh")
+    if itself.archive():
+        return itself.data(path)
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def refresh(store: Store, job: Job) -> None:
@@ -110,7 +112,7 @@ def refresh(store: Store, job: Job) -> None:
         if not _has_room(store, kit):
             return
         put(kit, directory)
-    except (RollpointError, OSError) as error:
+    except Exception as error:  # whatever it is, the point is taken and counts
         job.warn(f"the rescue kit in the store could not be written: {error}")
 
 
