@@ -144,6 +144,12 @@ class Reader(Session):
         with self._catalog() as (_, catalog):
             return query.lives(catalog, path)
 
+    def stirred(self, path: bytes = b"") -> dict[bytes, tuple[int, ...]]:
+        """Return for each directory directly in a directory the numbers of the points after which something below it
+        changed or went; those that have nothing of the kind are left out."""
+        with self._catalog() as (_, catalog):
+            return query.stirred(catalog, path)
+
     def live_listing(self, path: bytes = b"") -> list[Entry]:
         """Return what is in a directory of the live tree, by name; none where there is no such directory."""
         with clean_errors():

@@ -231,13 +231,19 @@ def apply(store: Store, config: Config, point: RestorePoint, scope: Scope, entry
         parents = _missing_parents(catalog, point, target.path, scope)
         step("rollback-opened")
         count, unwritten = _run(_argv(config, scope, source, target, listed), job, "putting back", expected)
-        if unwritten:
-            _, unwritten = _run(_argv(config, scope, source, target, listed), job, "putting back", None)
-        for entry_of_parent in reversed(parents):
-            apply_attributes(os.path.join(target.path, entry_of_parent.path), entry_of_parent)
-        step("rollback-copied")
         differences: list[str] = []
-        _run(_argv(config, scope, source, target, listed, ["--dry-run"]), job, "verifying", None, differences)
+        # Once more where something is not right yet: what could not be written at first, or what rsync did to another
+        # name of a file that it had already looked at (see snapshot.py).
+        for again in (False, True):
+            if again or unwritten:
+                _, unwritten = _run(_argv(config, scope, source, target, listed), job, "putting back", None)
+            for entry_of_parent in reversed(parents):
+                apply_attributes(os.path.join(target.path, entry_of_parent.path), entry_of_parent)
+            step("rollback-copied")
+            differences.clear()
+            _run(_argv(config, scope, source, target, listed, ["--dry-run"]), job, "verifying", None, differences)
+            if not differences:
+                break
         for problem in unwritten if differences else ():
             job.warn(message(problem))
     os.sync()

@@ -56,7 +56,8 @@ def read_xattrs(full: bytes) -> tuple[tuple[bytes, bytes], ...]:
             try:
                 pairs.append((name, os.getxattr(full, name, follow_symlinks=False)))
             except OSError as error:
-                if error.errno != errno.ENODATA:  # it vanished since it was listed
+                # It vanished since it was listed; or we may not read the file at all, which rsync reports.
+                if error.errno not in (errno.ENODATA, errno.EACCES, errno.EPERM):
                     raise
     return tuple(sorted(pairs))
 
@@ -188,12 +189,14 @@ def same_data(one: bytes, other: bytes) -> bool:
 
 
 def walk(root: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
-    """Yield (path, lstat) of everything below `root`, the root itself (b"") first, in the catalog's order.
+    """Yield (path, lstat) of everything below `root`, the root itself (b"") first, in the catalog's order. A root that
+    is no directory, or a link to one, is all there is.
 
     That order is: a directory before what is in it, names in byte order. Raises OSError for what cannot be read.
     """
-    yield b"", os.lstat(root)
-    stack = [_children(root, b"")]
+    top = os.lstat(root)
+    yield b"", top
+    stack = [_children(root, b"")] if stat.S_ISDIR(top.st_mode) else []
     while stack:
         for path, info in stack[-1]:
             yield path, info

@@ -8,6 +8,7 @@ import json
 import os
 import re
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -122,6 +123,18 @@ def lives(catalog: Catalog, path: bytes) -> list[Life]:
     """Return what became of each name that was in a directory in any point, by name."""
     found = groupby(catalog.lives(path), key=lambda row: row.entry.name)
     return [Life(name, tuple(Span(r.first, r.last, r.entry) for r in rows)) for name, rows in found]
+
+
+def stirred(catalog: Catalog, path: bytes) -> dict[bytes, tuple[int, ...]]:
+    """Return for each directory in a directory the numbers of the points after which something below it changed or
+    went, in order. What came is known by the time of its directory, which changes with it."""
+    found: dict[bytes, set[int]] = defaultdict(set)
+    start = len(path) + 1 if path else 0
+    for stored, last in catalog.ended_in(path):
+        name, below, _ = stored[start:].partition(b"\0")
+        if below:
+            found[name].add(last)
+    return {name: tuple(sorted(numbers)) for name, numbers in found.items()}
 
 
 def measure(catalog: Catalog, point: RestorePoint, paths: Sequence[bytes]) -> Measure:

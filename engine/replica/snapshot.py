@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -167,7 +168,12 @@ class Snapshot:
         return note
 
     def _split_links(self, catalog: Catalog, source: View, touched: Touched) -> None:
-        """Break hard links in the tree that the source no longer has: rsync only ever adds links (rsync(1), -H)."""
+        """Break hard links in the tree that the source no longer has: rsync only ever adds links (rsync(1), -H).
+
+        For an ordinary user it also makes a read-only file writable before it deletes it (rsync 3.5), and with it the
+        other names of that file, which it has looked at before.
+        """
+        user = os.geteuid() != 0
         groups: dict[int, list[catalogs.Row]] = defaultdict(list)
         for row in catalog.rows("link IS NOT NULL AND last IS NULL", order="link"):
             groups[row.entry.link or 0].append(row)
@@ -178,7 +184,8 @@ class Snapshot:
                     info = os.lstat(os.path.join(source.path, row.entry.path))
                     inodes[info.st_dev, info.st_ino].append(row)
                 except (FileNotFoundError, NotADirectoryError):
-                    continue
+                    if user and not row.entry.mode & stat.S_IWUSR:
+                        clone_file(os.path.join(self.store.tree, row.entry.path), row.entry)
             for apart in sorted(inodes.values(), key=len)[:-1]:
                 for row in apart:
                     clone_file(os.path.join(self.store.tree, row.entry.path), row.entry)

@@ -72,7 +72,7 @@ def _import_as_nobody() -> None:
         package = importlib.import_module(engine.__name__)
         for module in pkgutil.walk_packages(package.__path__, "engine."):
             importlib.import_module(module.name)
-        for name in ("sh", "yaml", "tests.engine.fidelity"):
+        for name in ("yaml", "tests.engine.fidelity"):
             importlib.import_module(name)
         kit = importlib.import_module("engine.rescue.kit")
         mark = kit.stamp()

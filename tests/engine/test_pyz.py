@@ -165,18 +165,20 @@ def test_a_rollback_from_the_app_runs_in_a_process_of_its_own(place: str) -> Non
     with Terminal(argv, columns=100, rows=30) as terminal:
         terminal.until("before", 30)
         terminal.type("r")
-        terminal.until("Roll back now?", 30)
-        terminal.type("\t", "y", "e", "s", "\r")
-        terminal.until(lambda: "process " in terminal.text or "verified" in terminal.text.lower(), 30)
-        program.unlink()
+        terminal.until("enter Go on", 30)
+        for wanted in ("It will", "Take a safety point first", "Roll back now?"):
+            terminal.type("\r")
+            terminal.until(wanted, 30)
+        terminal.type("y", "e", "s", "\r")
         terminal.until(lambda: (root / "etc/hosts").read_text() == "one\n", 60)
-        terminal.until(lambda: "Close" in terminal.text, 60)
+        program.unlink()
+        terminal.until("Verified: every entry", 60)
         terminal.type("\r", "q")
         terminal.wait()
     left = set(os.listdir("/run/rollpoint")) - before
     for name in left:
         os.unlink(os.path.join("/run/rollpoint", name))
-    assert not [name for name in left if name.endswith((".pyz", ".json"))], left
+    assert not [name for name in left if name.endswith((".pyz", ".order"))], left
     assert Engine(config).points()[0].tags == ("safety",)
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from engine.audit import AuditEntry
 from engine.config import Config, Retention, settings
 from engine.entries import Change, Diff, Entry, Kind, Life, Status, Version
-from engine.errors import CancelledError, RollpointError, UsageError
+from engine.errors import CancelledError, NotEmptyError, RollpointError, UsageError
 from engine.events import Job
 from engine.points import RestorePoint
 from engine.results import (
@@ -115,8 +115,13 @@ class FakeEngine:
         self.changed_software = Software(("openssl 3.0.11 -> 3.0.15", "libssl3 3.0.11 -> 3.0.15"),
                                          ("kernel 6.1.0-27-amd64 comes",))
         self.warnings: tuple[str, ...] = ()
+        self.occupied = {"/root/full"}      # directories that are not empty
+        self.restored: tuple[str, str, tuple[bytes, ...], bool] | None = None
+        self.compared: tuple[bytes, ...] = ()
+        self.planned: tuple[str, ...] = ()
         self.current = b"usr/share/doc/openssl/changelog.gz"
         self.lines = ["--- old", "+++ new", "@@ -1,2 +1,2 @@", " keep", "-was", "+is"]
+        self.pair: tuple[bytes, bytes] = (b"keep\nwas\n", b"keep\nis\n")   # contents of what is in `found`
         self.state = StoreStatus(path="/var/lib/rollpoint/store", root="/", exists=True, read_only=False,
                                  store_bytes=1_720_000_000, tree_bytes=1_450_000_000, free_bytes=14_000_000_000,
                                  limit_bytes=2_175_000_000, points=count, holder="", unfinished="", rollback="")
@@ -157,9 +162,10 @@ class FakeEngine:
     def changes(self, older: RestorePoint, newer: RestorePoint | None, paths: Sequence[bytes] = (),
                 job: Job | None = None) -> Iterator[Change]:
         self._enter("changes")
+        self.compared = tuple(paths)
         self._find(older)
         self._work(job, "comparing")
-        yield from self.found
+        yield from sorted(self.found, key=lambda c: c.path.replace(b"/", b"\0"))   # in walk order, as the engine does
 
     def change(self, older: RestorePoint, newer: RestorePoint | None, path: bytes) -> Change | None:
         self._enter("change")
@@ -181,6 +187,10 @@ class FakeEngine:
         self._enter("lives")
         return self.tree.lives(path)
 
+    def stirred(self, path: bytes = b"") -> dict[bytes, tuple[int, ...]]:
+        self._enter("stirred")
+        return self.tree.stirred(path)
+
     def live_listing(self, path: bytes = b"") -> list[Entry]:
         self._enter("live_listing")
         return self.tree.live_listing(path)
@@ -198,6 +208,9 @@ class FakeEngine:
 
     def content(self, point: RestorePoint | None, path: bytes, limit: int) -> FileContent | None:
         self._enter("content")
+        if any(c.path == path for c in self.found):
+            data = self.pair[point is None]
+            return FileContent(data[:limit], len(data))
         return self.tree.content(path, point.number if point else None, limit)
 
     def measure(self, point: RestorePoint, paths: Sequence[bytes]) -> Measure:
@@ -208,6 +221,8 @@ class FakeEngine:
                 ) -> RestoreResult:
         self._enter("restore")
         self._find(point)
+        if dest in self.occupied and not merge:
+            raise NotEmptyError(f"{dest} is not empty", hint="name a new directory")
         self._work(job, "copying")
         self.restored = (point.id, dest, tuple(paths), merge)
         return RestoreResult(point, 3 * max(1, len(paths)), 3702, 0.4)
@@ -243,6 +258,7 @@ class FakeEngine:
 
     def plan(self, point: RestorePoint, scope: Sequence[str], job: Job) -> RollbackPlan:
         self._enter("plan")
+        self.planned = tuple(scope)
         at = self._find(point)
         self._work(job, "comparing")
         return RollbackPlan(point, "/", tuple(scope), Diff("live", point.id, self.found), tuple(self.list[:at]),
@@ -271,11 +287,8 @@ class FakeEngine:
 
     def fates(self, rules: Retention | None = None) -> list[Fate]:
         self._enter("fates")
-        if rules is not None:
-            return fates(self.list, rules, NOW, store_bytes=self.state.store_bytes, source_bytes=self.state.tree_bytes)
-        words = ("newest", "pinned", "younger than 86400 s")
-        return [Fate(p, i < len(self.list) - 3, words[i % 3] if i < len(self.list) - 3 else "store over its limit")
-                for i, p in enumerate(self.list)]
+        return fates(self.list, rules or self.rules_now, NOW, store_bytes=self.state.store_bytes,
+                     source_bytes=self.state.tree_bytes)
 
     def prune(self, job: Job) -> PruneResult:
         self._enter("prune")
