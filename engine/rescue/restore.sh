@@ -525,6 +525,7 @@ build_files() {
         esac
         if [ -n "$deltas" ]; then
             sparse_copy "$from" "$SCRATCH/whole"
+            run chmod u+rw "$SCRATCH/whole"     # cp may have made it read-only, as what it copied is
             for delta in $deltas; do        # tabs and @NUMBER, nothing else
                 apply_delta "$SCRATCH/whole" "$SCRATCH/piece.${delta#@}"
                 rm -f -- "$SCRATCH/piece.${delta#@}"
@@ -628,6 +629,10 @@ set_attributes() {
             (for_all chown -h -- ":$gid") 2>/dev/null ||
                 warn "not root: cannot give entries to group $gid"
         done <"$TEMP/owners"
+    fi
+    if [ "$(id -u)" != 0 ]; then        # an ordinary user needs the right to write for setting an attribute
+        awk -F '\t' '$1 != "-" { print $5 }' "$list" | nul_names >"$TEMP/batch"
+        [ ! -s "$TEMP/batch" ] || for_all chmod u+rw --
     fi
     set_xattrs "$TEMP/plan.xattr.$1"
     cut -f1 "$list" | sort -u | grep -v '^-$' >"$TEMP/modes"
@@ -833,6 +838,9 @@ rebuild_older() {
     copy_listed "$TEMP/plan.anchors" $KEEP
     make_links
     say "copying what is as in the newest point"
+    # An ordinary user cannot write into directories that are read-only already: their modes come in a second pass.
+    # shellcheck disable=SC2086
+    [ "$(id -u)" = 0 ] || copy_listed "$TEMP/plan.copy" $KEEP --chmod=Du+rwx
     # shellcheck disable=SC2086
     copy_listed "$TEMP/plan.copy" $KEEP
     set_attributes d "$SCRATCH/dirs"

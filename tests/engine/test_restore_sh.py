@@ -93,6 +93,35 @@ def test_histories_of_an_ordinary_user(place: str, chunk: int) -> None:
     as_nobody(place, "by_script", 60_000 + chunk)
 
 
+def test_read_only_files_of_an_ordinary_user(place: str, tools: str) -> None:
+    """With an attribute, the old content a delta or as in the tree; all of it belongs to the user."""
+    os.chown(place, NOBODY, NOBODY)
+    bench = Bench(os.path.join(place, "bench"))
+    path, other = Path(bench.live, "image"), Path(bench.live, "other")
+    for number in range(3):
+        path.write_bytes(random.Random(1).randbytes(200_000) + b"%d" % number)
+        other.write_bytes(b"the same")
+        for file in (path, other):
+            os.setxattr(file, "user.number", b"%d" % number)
+            file.chmod(0o444)
+        folder = Path(bench.live, "read-only")
+        folder.mkdir(exist_ok=True)
+        (folder / "same").write_bytes(b"in a directory that is read-only")
+        (folder / "inner").mkdir(exist_ok=True)
+        for place_ in (folder / "inner", folder):
+            place_.chmod(0o500)
+        subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", bench.live], check=True)
+        bench.take()
+    subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", bench.place], check=True)
+    script = script_copy(place)
+    for point in bench.order:
+        out = os.path.join(bench.place, "out")
+        done = run_script(tools, bench.store, point, out, script=script, user=NOBODY)
+        assert done.returncode == 0, done.stdout + done.stderr
+        must_equal(bench.records[point], record(out), point)
+        discard(out)
+
+
 def test_large_files_with_many_deltas(place: str, tools: str) -> None:
     bench = Bench(os.path.join(place, "bench"))
     path, rng = os.path.join(bench.live, "image"), random.Random(1)
