@@ -859,6 +859,8 @@ rebuild_newest() {
     (cd "$STORE/tree" && inventory x//y) >"$TEMP/plan.names" || die "tree/ cannot be read"
     : >"$TEMP/plan.sums"
     : >"$TEMP/plan.attr.d"
+    # shellcheck disable=SC2086  # and why twice: see rebuild_older
+    [ "$(id -u)" = 0 ] || run rsync $KEEP --chmod=Du+rwx "$STORE/tree/" "$DIR/"
     # shellcheck disable=SC2086
     run rsync $KEEP "$STORE/tree/" "$DIR/"
 }
