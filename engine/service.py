@@ -21,6 +21,7 @@ from engine.replica import delete, layout, mounted, query, recover, repair, room
 from engine.replica import restore as restoring
 from engine.replica.layout import Store
 from engine.replica.snapshot import Snapshot
+from engine.rescue import kit
 from engine.results import (
     Fate,
     PruneResult,
@@ -85,6 +86,7 @@ class Engine(Reader):
             taken = Snapshot(store, self.config, request, job)
             doc = taken.take()
         layout.keep_reserve(store)
+        kit.refresh(store, job)
         point = next(p for p in query.points(store) if p.id == doc["id"])
         counts = doc["changed"]
         return SnapshotResult(
@@ -291,7 +293,9 @@ class Engine(Reader):
         self._may_write()
         store = self._store
         with clean_errors(), store.write_lock("repair"):
+            mended = kit.mend(store, job)
             report = repair.repair(store, job)
+            report = replace(report, done=(*report.done, *mended))
         self._audit(store, "repair", "", "damage" if report.left else "done", "; ".join(report.done))
         return report
 

@@ -26,6 +26,7 @@ from tui.jobs import LongJob
 from tui.places import PLACES, place
 from tui.rollback_job import Runner, ThreadRunner
 from tui.rollback_registry import Run
+from tui.styles import style_sheets
 from tui.text import safe
 from tui.theme import THEMES, Look, PlainScrollBarRender, choose
 from tui.threads import AskThreads
@@ -43,7 +44,7 @@ STOP_SECONDS = 60.0
 class RollpointApp(App[int]):
     """The app. `clock` and `host` are given by tests and by the makers of pictures, so that these do not change."""
 
-    CSS_PATH = ["app.tcss", "dialogs.tcss", "changes.tcss", "browse.tcss", "rollback.tcss", "house.tcss"]
+    CSS = style_sheets("app.tcss", "dialogs.tcss", "changes.tcss", "browse.tcss", "rollback.tcss", "house.tcss")
     TITLE = "Rollpoint"
     ENABLE_COMMAND_PALETTE = False
     NOTIFICATION_TIMEOUT = 8

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sys
 import threading
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -138,13 +137,15 @@ class DetachedRunner:
 
     def start(self, verb: Verb, plan: RollbackPlan | None = None, *, safety_point: bool = True) -> None:
         """Begin: write the order, start the process."""
+        from engine.rescue.itself import module_argv
         from engine.run import detach
 
         registry, run = self._registry, Run.of(verb, plan, safety_point=safety_point)
         with registry.claimed() as lock:
             registry.begin(run, make_order(self._config, verb, plan, safety_point=safety_point))
             try:
-                self._pid = detach([sys.executable, "-m", "tui.rollback_run", registry.order], registry.log, (lock,))
+                argv = [*module_argv("tui.rollback_run", os.path.dirname(registry.order)), registry.order]
+                self._pid = detach(argv, registry.log, (lock,))
             except OSError:
                 registry.forget(run)
                 raise

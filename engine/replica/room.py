@@ -27,7 +27,9 @@ def sizes(store: Store, listed: Sequence[RestorePoint]) -> tuple[int, int]:
         index = os.stat(store.catalog).st_blocks * 512
     except FileNotFoundError:
         index = 0
-    return tree + own + index, tree
+    kit = store.place(b"rescue")
+    names = os.listdir(kit) if os.path.isdir(kit) else []
+    return tree + own + index + sum(os.lstat(os.path.join(kit, n)).st_blocks * 512 for n in names), tree
 
 
 def missing(store: Store, config: Config, job: Job) -> int:

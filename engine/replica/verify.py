@@ -39,6 +39,7 @@ class Verifier:
         """Verify and return the report."""
         self._documents()
         self._files()
+        self._kit()
         usable = self._catalog(data)
         if usable:
             with Catalog.open(self.store) as catalog:
@@ -98,6 +99,17 @@ class Verifier:
         for name in sorted(os.listdir(kept)) if os.path.isdir(kept) else ():
             if packs.file_sum(os.path.join(kept, name))[:16].encode() != name[9:25]:
                 self._add("", b"", f"items/{printable(name)} is damaged")
+
+    def _kit(self) -> None:
+        """The rescue kit; without its list of sums it is one that was not finished, and is written again."""
+        directory = self.store.place(b"rescue")
+        if not os.path.exists(os.path.join(directory, b"SHA256SUMS")):
+            return
+        try:
+            for name, what in packs.wrong_sums(directory):
+                self._add("", b"", f"rescue/{printable(name)} {what}")
+        except (OSError, ValueError) as error:
+            self._add("", b"", f"rescue/SHA256SUMS cannot be read: {error}")
 
     def _catalog(self, data: bool) -> bool:
         if not self.all:
