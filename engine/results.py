@@ -67,6 +67,27 @@ class Finding:
     hint: str = ""
 
 
+YES, DOUBTFUL, NO = "yes", "doubtful", "no"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Will it boot? The answer (``yes``: nothing speaks against it; ``doubtful``; ``no``) and why: findings of level
+    ``info``, ``warning`` and ``blocker`` (that alone keeps it from booting). `kernel` is the release that starts by
+    itself, "" where nobody can say."""
+
+    answer: str
+    findings: tuple[Finding, ...]
+    kernel: str = ""
+
+    @property
+    def words(self) -> str:
+        """The verdict in one line."""
+        count = sum(f.level != "info" for f in self.findings)
+        return {YES: "it will boot, as far as can be seen", DOUBTFUL: "it may not boot",
+                NO: "it will not boot"}[self.answer] + (f": {count} reasons" if count > 1 else "")
+
+
 @dataclass(frozen=True, slots=True)
 class Software:
     """What becomes of packages (``openssl 3.0.11 -> 3.0.15``) and kernel images from one state to another, in words;

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import ToolError
-from engine.run import capture
+from engine.run import call
 
 FOUND, MISSING, UNKNOWN = "found", "missing", "unknown"
 _TAGS = ("uuid", "label", "partuuid", "partlabel")
@@ -150,7 +150,7 @@ def present() -> Devices | None:
     seen: dict[str, Device] = {}
     for argv, parse in ((("blkid", "-o", "export"), parse_blkid), (("lsblk", "-J", "-o", _COLUMNS), parse_lsblk)):
         try:
-            found = parse(capture(argv, ok=(0, 2), timeout=20))
+            found = parse(call(argv, ok=(0, 2), timeout=20))
         except (ToolError, ValueError):
             continue
         for device in found.all:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.events import Job
+from tests.engine.boot_images import gpt
 from tests.engine.harness import CHECKOUT, Bench, child_env, copy_tree, discard, write_config
 from tests.histories import apply, seeded, some
 from tests.oracle import Record, differences, must_equal, record
@@ -34,7 +35,9 @@ class Prepared:
     """A store of a few points, a live tree that went on, and an untouched copy of both for each case."""
 
     def __init__(self, place: str) -> None:
-        self.bench = Bench(os.path.join(place, "w"))
+        self.disk = Path(place, "disk")     # whose boot sectors belong to the points
+        gpt(self.disk)
+        self.bench = Bench(os.path.join(place, "w"), disks=(str(self.disk),))
         history = seeded(1, privileged=True, points=POINTS, most=6)
         self.bench.play(history)
         apply(self.bench.world, some(2, privileged=True, count=8))
@@ -46,7 +49,8 @@ class Prepared:
         for name in ("live", "store"):
             copy_tree(os.path.join(self.bench.place, name), os.path.join(self.pristine, name))
         self.config = os.path.join(place, "eager.yaml")
-        write_config(self.config, "min_keep: 2, min_age: 0, max_age: 1, max_store_ratio: null")
+        rules = "min_keep: 2, min_age: 0, max_age: 1, max_store_ratio: null"
+        write_config(self.config, rules, (str(self.disk),))
 
     def reset(self) -> Bench:
         """Bring the live tree and the store back to how they were prepared."""
