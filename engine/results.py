@@ -133,7 +133,7 @@ class RollbackPlan:
 
     point: RestorePoint
     root: str
-    scope: tuple[str, ...]              # ("system",) or ("path=/etc", …)
+    scope: tuple[str, ...]              # ("system",) or ("path=/etc", …): see engine/scopes.py
     diff: Diff                          # older="live" -> newer=point: what rolling back will do to each path
     newer: tuple[RestorePoint, ...]     # points taken after it (roll forward stays possible)
     excluded: tuple[str, ...]
@@ -142,8 +142,13 @@ class RollbackPlan:
     commands: tuple[str, ...]           # the exact commands, printable
     packages: tuple[str, ...] = ()      # "openssl 3.0.15 -> 3.0.11"
     kernels: tuple[str, ...] = ()
-    boot: tuple[str, ...] = ()          # boot sectors that change
+    boot: tuple[str, ...] = ()          # boot sectors that change: "/dev/sda: boot code: zeroes -> GRUB 2 (…)"
     keep: tuple[bytes, ...] = ()        # live files that nobody can read, and that therefore stay
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing differs, no file and no boot sector."""
+        return not self.diff.changes and not self.boot
 
     @property
     def blocked(self) -> bool:
@@ -161,6 +166,8 @@ class RollbackResult:
     verified: bool
     differences: tuple[str, ...]        # printable lines: what still differs after it (excluded things never count)
     seconds: float
+    boot: Verdict | None = None         # whether the system will boot now; None where that was not touched
+    boot_applied: tuple[str, ...] = ()  # boot sectors that were written, a line each
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from engine.machine.collect import Text
 from engine.machine.disks import Disk, disks_below, read_disk
 from engine.machine.mounts import mount_of
 from engine.machine.tree import Tree
+from engine.points import RestorePoint
 from engine.replica import packs
 from engine.replica.layout import Store
 from engine.results import Verdict
@@ -68,7 +69,8 @@ def concerned(config: Config, root: bytes) -> bool:
 def find(config: Config, root: bytes) -> Found:
     """Return the boot disks of the tree at `root`."""
     if config.boot.disks != AUTO:
-        return _named([os.fsencode(d) for d in config.boot.disks])
+        disks, failed = _read([os.fsencode(d) for d in config.boot.disks])
+        return Found(disks, (), tuple(error.message for error in failed))
     if not is_system(root):
         return Found()
     boot = os.path.realpath(os.path.join(root, b"boot"))
@@ -76,21 +78,22 @@ def find(config: Config, root: bytes) -> Found:
         paths = disks_below(boot if os.path.isdir(boot) else root)
     except RefusedError as error:
         return Found(notes=(f"{error.message}: {error.hint}",))
-    absent = [f"{printable(p)} has no device node here" for p in paths if not os.path.exists(p)]
-    found = _named([p for p in paths if os.path.exists(p)])
-    if os.geteuid() != 0:       # nobody expects an ordinary user to read disks
-        return Found(found.disks, (*absent, *found.warnings))
-    return Found(found.disks, tuple(absent), found.warnings)
+    notes = [f"{printable(p)} has no device node here" for p in paths if not os.path.exists(p)]
+    disks, failed = _read([p for p in paths if os.path.exists(p)])
+    # Who may not read disks (an ordinary user, root of a container) is not to be told so at every point.
+    warnings = [e.message for e in failed if not isinstance(e.__cause__, PermissionError)]
+    notes += [e.message for e in failed if isinstance(e.__cause__, PermissionError)]
+    return Found(disks, tuple(notes), tuple(warnings))
 
 
-def _named(paths: list[bytes]) -> Found:
-    disks, warnings = [], []
+def _read(paths: list[bytes]) -> tuple[tuple[Disk, ...], list[RollpointError]]:
+    disks, failed = [], []
     for path in paths:
         try:
             disks.append(read_disk(path))
         except RollpointError as error:
-            warnings.append(error.message)
-    return Found(tuple(disks), (), tuple(warnings))
+            failed.append(error)
+    return tuple(disks), failed
 
 
 # --- taking --------------------------------------------------------------------------------------------------------
@@ -176,6 +179,11 @@ def damaged(store: Store, point_id: str, files: Mapping[str, str]) -> Iterator[s
             yield from _damaged_facts(os.path.join(place, FACTS))
         except RollpointError as error:
             yield f"boot/: {error.message}"
+
+
+def only_boot(point: RestorePoint) -> bool:
+    """Whether a point is damaged, but in its boot pieces only, so that its files can still be rolled back."""
+    return bool(point.problems) and all(p.startswith("verify: boot/") for p in point.problems)
 
 
 def _damaged_facts(place: bytes) -> Iterator[str]:

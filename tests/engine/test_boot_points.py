@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -9,17 +10,19 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import yaml
 
 from engine.config import Boot, Config
+from engine.errors import RollpointError
 from engine.events import Job
 from engine.replica import bootsaved
 from engine.results import SnapshotRequest
 from engine.service import Engine
 from tests.engine.boot_bench import BIOS, GAP_GPT, GAP_MBR, BootBench, grub_gpt, grub_mbr
-from tests.engine.boot_images import put
+from tests.engine.boot_images import MIB, put
 from tests.engine.harness import Bench
 
 
@@ -157,6 +160,22 @@ def test_what_counts_as_a_system(ext4: str, tmp_path: Path) -> None:
             place.rmdir()
 
 
+@pytest.mark.parametrize(("error", "loud"), [(errno.EPERM, False), (errno.EACCES, False), (errno.EIO, True)])
+def test_only_what_can_be_helped_is_a_warning(
+    error: int, loud: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root of a container may not read its disks: no exit code 3 at every point for that."""
+    def refuse(path: bytes) -> NoReturn:
+        cause = OSError(error, os.strerror(error))
+        raise RollpointError("it cannot be read") from cause
+
+    monkeypatch.setattr(bootsaved, "disks_below", lambda path: [os.fsencode(tmp_path)])
+    monkeypatch.setattr(bootsaved, "read_disk", refuse)
+    found = bootsaved.find(Config(), b"/")
+    assert (found.warnings if loud else found.notes) == ("it cannot be read",)
+    assert (found.notes if loud else found.warnings) == ()
+
+
 @pytest.mark.root
 def test_the_running_system_has_facts_and_its_own_disks(tmp_path: Path) -> None:
     """Only the boot pieces of this machine, which are read and never written; no point of all of it."""
@@ -183,3 +202,25 @@ def test_an_ordinary_users_own_root_needs_no_disks(tmp_path: Path) -> None:
     assert not bootsaved.concerned(engine.config, os.fsencode(tmp_path))
 
 
+
+
+def test_the_boot_commands_tell_programs_the_same(bench: BootBench) -> None:
+    point = bench.point()
+    put(bench.disk, 0, bytes(16))
+    shown = bench.run("boot", "show", "1", "--json")
+    assert shown.returncode == 0, shown.stderr
+    document = json.loads(shown.stdout)
+    disk = document["disks"][0]
+    assert document["point"] == point.id and disk["now"] == str(bench.disk) and disk["missing"] == ""
+    code = next(p for p in disk["pieces"] if p["what"] == "boot code")
+    assert code["differs"] == sum(b != 0 for b in bench.then[:16]) and code["view"][0].startswith("00000000  00 00")
+    assert all(p["differs"] == 0 for p in disk["pieces"] if p is not code)
+    assert {t["name"] for t in document["texts"]} >= {"disk-1.sfdisk", "lsblk.json"}
+    status = bench.run("boot", "--json")
+    live = json.loads(status.stdout)
+    assert status.returncode == {"yes": 0, "doubtful": 3, "no": 7}[live["verdict"]["answer"]] != 0
+    assert live["disks"][0]["areas"][0]["holds"] != "GRUB 2"
+    assert live["disks"][0]["partitions"][0]["start"] == MIB  # in both tables
+    bench.saved(point, "disk-1.gap").write_bytes(b"")
+    damaged = bench.run("boot", "show", "1")
+    assert damaged.returncode == 7 and "DAMAGED: boot/disk-1.gap is not what was saved" in damaged.stdout
