@@ -123,15 +123,40 @@ def _findings(store: Store, config: Config, catalog: Catalog, point: RestorePoin
 
 
 def _room(diff: Diff, root: bytes) -> Iterator[Finding]:
-    grows = sum((c.new.size if c.new else 0) - (c.old.size if c.old else 0) for c in diff.changes
-                if c.status is not Status.DELETED)
-    largest = max((c.new.size for c in diff.changes if c.new), default=0)
-    room = os.statvfs(root)
-    free, needed = room.f_bavail * room.f_frsize, max(0, grows) + largest + _SPARE
-    if needed > free and (grows > 0 or largest):
-        yield Finding("blocker", f"not enough room on {printable(root)}: {human_size(needed)} are needed while "
-                      f"files are put back, {human_size(free)} are free",
-                      f"free {human_size(needed - free)} first, or roll back some paths only")
+    """Yield a blocker for each file system (a small /boot too) that could not hold what is put back: deletions come
+    after the copies, and a file that is replaced is there twice for a moment."""
+    grows: dict[bytes, int] = defaultdict(int)
+    largest: dict[bytes, int] = defaultdict(int)
+    tops: dict[bytes, bytes] = {}
+    for change in diff.changes:
+        if change.new is None or change.status is Status.ATTRS:
+            continue
+        parent = os.path.dirname(change.path)
+        if parent not in tops:
+            tops[parent] = _top(root, parent)
+        place = tops[parent]
+        grows[place] += change.new.size - (change.old.size if change.old else 0)
+        if change.old is not None:
+            largest[place] = max(largest[place], change.new.size)
+    for place in sorted(grows):
+        room = os.statvfs(place)
+        free, all_of_it = room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize
+        needed = max(0, grows[place]) + largest[place] + min(_SPARE, all_of_it // 50)
+        if needed > free and (grows[place] > 0 or largest[place]):
+            yield Finding("blocker", f"not enough room on {printable(place)}: {human_size(needed)} are needed while "
+                          f"files are put back, {human_size(free)} are free",
+                          f"free {human_size(needed - free)} first, or roll back some paths only")
+
+
+def _top(root: bytes, path: bytes) -> bytes:
+    """Return the top directory of the file system that a path of the target lies on, or will."""
+    place = os.path.join(root, path) if path else root
+    while not os.path.isdir(place):
+        place = os.path.dirname(place)
+    device = os.stat(place).st_dev
+    while place != root and os.stat(os.path.dirname(place)).st_dev == device:
+        place = os.path.dirname(place)
+    return place
 
 
 def _options(config: Config, scope: Scope) -> list[str]:

@@ -315,6 +315,28 @@ def test_one_file_system(mounted: BootBench) -> None:
 
 
 @pytest.mark.root
+def test_a_small_file_system_that_is_too_full_is_refused(mounted: BootBench) -> None:
+    """As a /boot that newer kernels have filled: the old ones come back before the new ones go."""
+    bench = mounted
+    home = Path(bench.live, "home")
+    (home / "old").write_bytes(os.urandom(7 * MIB))
+    point = bench.point()
+    (home / "old").unlink()
+    (home / "new").write_bytes(os.urandom(7 * MIB))
+    Path(bench.live, "etc/hosts").write_text("since")
+    before = record(bench.live)
+    for scope in ("system", "fs=/home"):
+        plan = bench.plan(point, scope)
+        assert [t.split(":")[0] for t in texts(plan.findings, "blocker")] == [f"not enough room on {home}"]
+        with pytest.raises(RefusedError, match="not enough room"):
+            bench.engine().rollback(plan, Job())
+    must_equal(before, record(bench.live), "something was changed")
+    assert not bench.plan(point, "fs=/").blocked
+    (home / "new").unlink()
+    assert bench.roll(point).verified
+
+
+@pytest.mark.root
 def test_a_file_system_that_is_not_mounted_is_refused(mounted: BootBench) -> None:
     bench = mounted
     point = bench.point()
