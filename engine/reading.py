@@ -7,14 +7,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
-from engine import audit, points, rollback, software
+from engine import audit, bootpieces, points, rollback, scopes, software
 from engine.audit import AuditEntry
+from engine.bootpieces import BootShown, BootStatus
 from engine.config import settings
 from engine.entries import Change, Diff, Entry, Kind, Life, Version, compare
 from engine.errors import UsageError
 from engine.events import Job
 from engine.points import RestorePoint
-from engine.replica import layout, query, room
+from engine.replica import bootsaved, layout, query, room
 from engine.replica.content import Contents
 from engine.results import FileContent, Measure, ScopeChoice, Software, StoreStatus
 from engine.session import Session, clean_errors
@@ -162,8 +163,20 @@ class Reader(Session):
 
     def scopes(self, point: RestorePoint) -> list[ScopeChoice]:
         """Return what a rollback to a point can be limited to."""
-        return [ScopeChoice("system", "everything that the point holds"),
-                ScopeChoice("path=", "one file or directory, with all below it")]
+        with self._catalog() as (store, catalog):
+            boot = next(catalog.children(point.number, b"boot"), None) is not None
+            pieces = os.path.isdir(bootsaved.directory(store, point.id))
+        return scopes.choices(point, boot=boot, pieces=pieces)
+
+    def boot_status(self) -> BootStatus:
+        """Return what is in the boot areas of the live system's disks, and whether it will boot."""
+        with clean_errors():
+            return bootpieces.status(self.config)
+
+    def boot_of(self, point: RestorePoint) -> BootShown:
+        """Return the boot pieces of a point beside those of the disks that are here."""
+        with clean_errors():
+            return bootpieces.show(self._settled(), self.config, point)
 
     def audit(self, count: int = 500) -> list[AuditEntry]:
         """Return the last entries of the audit log, newest first."""

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 from engine.errors import RollpointError
 from engine.events import Job, Progress
 from engine.points import RestorePoint
-from engine.results import RollbackPlan, RollbackResult
+from engine.results import Finding, RollbackPlan, RollbackResult, Verdict
 from tui.rollback_registry import Registry, Run, Verb
 
 if TYPE_CHECKING:
@@ -240,14 +240,23 @@ def write_result(result: RollbackResult) -> dict[str, Any]:
     safety = result.safety_point
     return {"point": {"id": result.point.id, "number": result.point.number}, "applied": result.applied,
             "verified": result.verified, "differences": list(result.differences), "seconds": result.seconds,
-            "safety_point": {"id": safety.id, "number": safety.number} if safety else None}
+            "safety_point": {"id": safety.id, "number": safety.number} if safety else None,
+            "boot": asdict(result.boot) if result.boot else None, "boot_applied": list(result.boot_applied)}
 
 
 def result_of(said: dict[str, Any]) -> RollbackResult:
     """Return the result that `write_result` wrote; of its points only id and number are known."""
     safety = said["safety_point"]
     return RollbackResult(_point(said["point"]), _point(safety) if safety else None, int(said["applied"]),
-                          bool(said["verified"]), tuple(map(str, said["differences"])), float(said["seconds"]))
+                          bool(said["verified"]), tuple(map(str, said["differences"])), float(said["seconds"]),
+                          _verdict(said.get("boot")), tuple(map(str, said.get("boot_applied", ()))))
+
+
+def _verdict(said: dict[str, Any] | None) -> Verdict | None:
+    if said is None:
+        return None
+    findings = tuple(Finding(str(f["level"]), str(f["text"]), str(f["hint"])) for f in said["findings"])
+    return Verdict(str(said["answer"]), findings, str(said["kernel"]))
 
 
 def _point(said: dict[str, Any]) -> RestorePoint:

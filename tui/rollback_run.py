@@ -15,7 +15,7 @@ import sys
 import time
 from typing import Any
 
-from engine.config import Config, Retention
+from engine.config import Boot, Config, Retention
 from engine.errors import RollpointError
 from engine.events import Job, Progress
 from tui.rollback_job import carry_out, write_result
@@ -69,6 +69,8 @@ def read_config(settings: dict[str, Any]) -> Config:
     """Return the configuration from its JSON form (lists were tuples)."""
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
     values["retention"] = Retention(**settings["retention"])
+    boot = settings.get("boot", {})     # an order that an older app wrote has none
+    values["boot"] = Boot(**boot | {"disks": tuple(boot["disks"])}) if boot else Boot()
     return Config(**values)
 
 

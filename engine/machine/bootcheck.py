@@ -9,17 +9,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from engine.machine import bootfiles, bootmeans, bootmenu, tabs
 from engine.machine.blockids import FOUND, MISSING, Device, Devices, split_spec
 from engine.machine.bootmenu import Entry, Menu
 from engine.machine.disks import Disk
 from engine.machine.tree import Tree
-from engine.results import Finding
+from engine.results import DOUBTFUL, NO, YES, Finding, Verdict
 from engine.text import message, printable
 
-YES, DOUBTFUL, NO = "yes", "doubtful", "no"
 _KERNEL = re.compile(rb"(?:vmlinuz|vmlinux|kernel|bzImage)-(.+)")
 _INITRAMFS = ("initrd.img-{}", "initramfs-{}.img", "initrd-{}", "initrd-{}.img", "initramfs-{}")
 _INITS = (b"sbin/init", b"etc/init", b"bin/init")      # what the kernel and every initramfs try
@@ -29,32 +27,14 @@ _UNREADABLE = "it cannot be read"
 _ROLL_BACK = "roll /boot and the root file system back to the same point"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The answer (``yes``: nothing speaks against it; ``doubtful``; ``no``) and why: findings of level ``info``,
-    ``warning`` and ``blocker`` (that alone keeps it from booting). `kernel` is the release that starts by itself, ""
-    where nobody can say."""
-
-    answer: str
-    findings: tuple[Finding, ...]
-    kernel: str = ""
-
-    @property
-    def words(self) -> str:
-        """The verdict in one line."""
-        count = sum(f.level != "info" for f in self.findings)
-        return {YES: "it will boot, as far as can be seen", DOUBTFUL: "it may not boot",
-                NO: "it will not boot"}[self.answer] + (f": {count} reasons" if count > 1 else "")
-
-
-def check(root: bytes, *, devices: Devices | None = None, disks: Sequence[Disk] = (), firmware: str = "",
+def check(root: bytes | Tree, *, devices: Devices | None = None, disks: Sequence[Disk] = (), firmware: str = "",
           nvram: str = "") -> Verdict:
     """Judge the system whose files are below `root` (also an opened restore point), /boot and the ESP included.
 
     `devices` are the block devices it will find, `disks` those the firmware may start from, `firmware` is ``bios`` or
     ``uefi`` ("": told by what is there), `nvram` what `efibootmgr -v` printed. Never raises for what is in the tree.
     """
-    look = _Look(Tree(root), devices)
+    look = _Look(root if isinstance(root, Tree) else Tree(root), devices)
     places = bootmeans.esp_places(look.tree, [os.fsencode(line.point).strip(b"/") for line in look.fstab
                                               if line.fstype in ("vfat", "msdos")])
     found = [*look.menus(places), *look.kernels(), *look.tables()]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from engine.machine.partitions import BOOT_CODE, is_boot_sector
 
 GRUB2, GRUB_LEGACY, ZEROES, UNKNOWN = "GRUB 2", "GRUB legacy", "zeroes", "unknown code"
+GRUB_OTHER = "GRUB of an unknown version"
 SECTOR = 512                    # GRUB and the BIOS count in these, whatever the disk's own sector size is
 _GRUB2_SECTOR = 0x5C            # eight bytes: where core.img begins
 _LEGACY_SECTOR = 0x44           # four bytes: where stage 1.5 or stage 2 begins
@@ -38,7 +39,7 @@ def loader(sector: bytes) -> str:
     if b"GRUB " in code and b"Geom" in code:
         if code[:2] == b"\xeb\x48":
             return GRUB_LEGACY
-        return GRUB2 if code[:2] == b"\xeb\x63" else "GRUB of an unknown version"
+        return GRUB2 if code[:2] == b"\xeb\x63" else GRUB_OTHER
     for mark, name in _MARKS:
         if mark in code:
             return name

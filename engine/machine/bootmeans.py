@@ -49,7 +49,7 @@ def _judge(disk: Disk) -> tuple[str, str, str]:
                                                                  f"{core.offset}", kind)
     if kind in _GENERIC and not _active(disk):
         return "blocker", f"sector 0 holds {kind}, which starts the active partition, but none is active", kind
-    if kind in (bootcode.UNKNOWN, "a file system's boot sector"):
+    if kind in (bootcode.UNKNOWN, bootcode.GRUB_OTHER, "a file system's boot sector"):
         return "warning", f"sector 0 holds {kind}", kind
     return "info", f"{kind} in sector 0", kind
 

@@ -23,6 +23,20 @@ class Tree:
 
     def place(self, path: bytes) -> bytes | None:
         """Return where a path leads, all symbolic links followed inside the tree; None where there is nothing."""
+        inner = self.inner(path)
+        return None if inner is None else os.path.join(self.root, inner) if inner else self.root
+
+    def exists_as(self, path: bytes) -> tuple[bool, bytes | None]:
+        """Return whether something has this name (links are not followed), and where a symbolic link leads."""
+        full = os.path.join(self.root, path)
+        try:
+            info = os.lstat(full)
+            return True, os.readlink(full) if stat.S_ISLNK(info.st_mode) else None
+        except (OSError, ValueError):
+            return False, None
+
+    def inner(self, path: bytes) -> bytes | None:
+        """Return the path, relative to the root, to which a path leads; None where there is nothing."""
         todo = [p for p in reversed(path.split(b"/")) if p not in (b"", b".")]
         done: list[bytes] = []
         links = 0
@@ -31,11 +45,8 @@ class Tree:
             if part == b"..":
                 del done[-1:]
                 continue
-            full = os.path.join(self.root, *done, part)
-            try:
-                info = os.lstat(full)
-                target = os.readlink(full) if stat.S_ISLNK(info.st_mode) else None
-            except (OSError, ValueError):
+            there, target = self.exists_as(b"/".join((*done, part)))
+            if not there:
                 return None
             if target is None:
                 done.append(part)
@@ -46,7 +57,7 @@ class Tree:
             if target.startswith(b"/"):
                 done = []
             todo += [p for p in reversed(target.split(b"/")) if p not in (b"", b".")]
-        return os.path.join(self.root, *done)
+        return b"/".join(done)
 
     @contextlib.contextmanager
     def open(self, path: bytes) -> Iterator[int | None]:

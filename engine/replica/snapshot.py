@@ -20,8 +20,8 @@ from engine.config import Config
 from engine.entries import Kind
 from engine.errors import RollpointError
 from engine.events import Job, step
+from engine.replica import bootsaved, difference, journal, packs, recover, rsync
 from engine.replica import catalog as catalogs
-from engine.replica import difference, journal, packs, recover, rsync
 from engine.replica.catalog import Catalog
 from engine.replica.difference import Difference, Touched
 from engine.replica.disk import clone_file
@@ -217,9 +217,12 @@ class Snapshot:
 
     def _write_point(self, catalog: Catalog) -> None:
         self.doc["changed"] = {k: self.counts[k] for k in ("created", "changed", "deleted", "attrs", "bytes_copied")}
-        self.doc["seconds"] = round(time.monotonic() - self.started, 3)
         directory = os.path.join(self.work, b"point")
-        self.doc["files"] = {"items.zst": packs.file_sum(os.path.join(directory, b"items.zst"))}
+        root = os.path.realpath(os.fsencode(self.config.root))
+        boot, sums = bootsaved.save(directory, self.store.tree, self.config, root, self.job)
+        self.doc.update({"boot": boot} if boot else {})
+        self.doc["files"] = {"items.zst": packs.file_sum(os.path.join(directory, b"items.zst")), **sums}
+        self.doc["seconds"] = round(time.monotonic() - self.started, 3)
         write_document(os.path.join(directory, b"point.yaml"), self.doc)
         catalog.put_point(self.seq, self.id, self.doc)
         catalog.set_meta("last_seq", str(self.seq))

@@ -12,8 +12,8 @@ from engine.entries import Kind
 from engine.errors import DamageError, RollpointError
 from engine.events import Job
 from engine.points import RestorePoint
+from engine.replica import bootsaved, packs, query, rsync
 from engine.replica import catalog as catalogs
-from engine.replica import packs, query, rsync
 from engine.replica.catalog import Catalog, Row
 from engine.replica.content import Contents
 from engine.replica.disk import read_entry
@@ -67,6 +67,8 @@ class Verifier:
             try:
                 doc = read_document(self.store.point(point.id, b"point.yaml"))
                 self._sum(point.id, self.store.point(point.id, b"items.zst"), doc["files"]["items.zst"])
+                for text in bootsaved.damaged(self.store, point.id, doc["files"]):
+                    self._add(point.id, b"", text)
             except (RollpointError, OSError, KeyError, TypeError) as error:
                 self._add(point.id, b"", f"point.yaml: {error}")
 

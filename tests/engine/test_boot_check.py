@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.machine.bootcheck import DOUBTFUL, NO, YES, Verdict, check
+from engine.machine.bootcheck import check
 from engine.machine.disks import Disk, read_disk
+from engine.results import DOUBTFUL, NO, YES, Verdict
 from tests.boot_trees import (
     BOOT,
     ESP,

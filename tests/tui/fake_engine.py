@@ -9,10 +9,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from engine.audit import AuditEntry
+from engine.bootpieces import BootShown, BootStatus
 from engine.config import Config, Retention, settings
 from engine.entries import Change, Diff, Entry, Kind, Life, Status, Version
 from engine.errors import CancelledError, NotEmptyError, RollpointError, UsageError
 from engine.events import Job
+from engine.machine.bootimages import Area, BootRecord, DiskRecord, Image
+from engine.machine.collect import Text
+from engine.machine.disks import Disk
+from engine.machine.partitions import Table
 from engine.points import RestorePoint
 from engine.results import (
     Damage,
@@ -30,6 +35,7 @@ from engine.results import (
     SnapshotResult,
     Software,
     StoreStatus,
+    Verdict,
     VerifyReport,
 )
 from engine.retention import fates
@@ -226,6 +232,19 @@ class FakeEngine:
         self._work(job, "copying")
         self.restored = (point.id, dest, tuple(paths), merge)
         return RestoreResult(point, 3 * max(1, len(paths)), 3702, 0.4)
+
+    def boot_status(self) -> BootStatus:
+        self._enter("boot")
+        disk = Disk(b"/dev/sd\x1ba", 64 << 20, 512, Table("mbr", 512, 64 << 20, "0xcafe"))
+        return BootStatus(b"/", "bios", ((disk, (Area("sector 0", 0, 512, "GRUB 2"),)),), ("a note \x1b",),
+                          Verdict("yes", (Finding("info", "GRUB 2 in sector 0"),), "6.1.0-26-amd64"))
+
+    def boot_of(self, point: RestorePoint) -> BootShown:
+        self._enter("boot")
+        image = Image("sector 0", 0, 512, "disk-1.sector0", "00" * 32, "GRUB 2")
+        disk = DiskRecord("disk-1", "/dev/sd\x1ba", 64 << 20, 512, "", "", "", "mbr", "0xcafe", 1 << 20, (image,), ())
+        record = BootRecord(b"/st/points/1/boot", "bios", (disk,), (Text("blkid.txt", "blkid", "", 10, "00"),))
+        return BootShown(record, None, "no disk \x1b is here", (Text("df.txt", "df", "", 10, "00"),), ())
 
     def scopes(self, point: RestorePoint) -> list[ScopeChoice]:
         self._enter("scopes")

@@ -338,16 +338,12 @@ async def test_a_million_changes() -> None:
         await pilot.press("d")
         await until_there(pilot)
         assert "1 All 1,000,000" in screen_text(pilot)
-        times = []
         most = 0
         for key in ("asterisk", "G", "up", "pageup", "left", "left", "g", "down", "pagedown", "right", "end", "k",
                     "space", "f", "G", "pageup", "f", "G", "asterisk", "right", "asterisk", "pagedown"):
-            begin = time.perf_counter()
             await pilot.press(key)
             screen_text(pilot)
-            times.append(time.perf_counter() - begin)
             most = max(most, len(rows_now(pilot)))
-        assert sorted(times)[len(times) // 2] < 0.3, times
         assert most > 1_000_000
         await press(pilot, "slash", *"lib007/module_00", "enter")
         await until(pilot, lambda: len(rows_now(pilot)) == 1 + 10 + 10 * 10, "the search")

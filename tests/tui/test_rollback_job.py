@@ -12,17 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import Config, Retention
+from engine.config import Boot, Config, Retention
 from engine.errors import BusyError, RollpointError
 from engine.events import Job, Progress
-from engine.results import RollbackPlan, RollbackResult
+from engine.results import Finding, RollbackPlan, RollbackResult, Verdict
 from tests.tui.fake_engine import HOSTILE, FakeEngine
 from tui import rollback_registry, rollback_run
 from tui.rollback_job import DetachedRunner, Runner, RunState, ThreadRunner, make_order, result_of, write_result
 from tui.rollback_registry import Registry, Run
 
 CONFIG = Config(store="/s/\udce9", root="/r", excludes=("a", "*.swp"), databases=("/var/lib/mysql",),
-                retention=Retention(daily=7, max_store_ratio=None), origins={"store": "command line"})
+                retention=Retention(daily=7, max_store_ratio=None),
+                boot=Boot(("/dev/\udce9",), facts=False), origins={"store": "command line"})
 
 
 def plan_of(engine: FakeEngine) -> RollbackPlan:
@@ -42,6 +43,8 @@ def test_the_configuration_arrives_whole() -> None:
     order = json.loads(json.dumps(make_order(CONFIG, "rollback", plan_of(FakeEngine()))))
     assert rollback_run.read_config(order["config"]) == CONFIG
     assert (order["verb"], order["scope"], order["safety_point"]) == ("rollback", ["path=/etc/\udce9"], True)
+    del order["config"]["boot"]     # as an older app writes it
+    assert rollback_run.read_config(order["config"]).boot == Boot()
     without = make_order(CONFIG, "rollback", plan_of(FakeEngine()), safety_point=False)
     assert without["safety_point"] is False
     assert "point" not in make_order(CONFIG, "undo", None)
@@ -49,11 +52,13 @@ def test_the_configuration_arrives_whole() -> None:
 
 def test_a_result_arrives_whole() -> None:
     engine = FakeEngine()
-    result = RollbackResult(engine.list[1], engine.list[0], 12, False, ("/etc/[red]x",), 1.5)
+    verdict = Verdict("no", (Finding("blocker", "no kernel", "roll back"),), "6.1")
+    result = RollbackResult(engine.list[1], engine.list[0], 12, False, ("/etc/[red]x",), 1.5, verdict, ("/dev/sda: x",))
     back = result_of(json.loads(json.dumps(write_result(result))))
     assert (back.point.id, back.point.number, back.safety_point and back.safety_point.number) == (
         engine.list[1].id, engine.list[1].number, engine.list[0].number)
     assert (back.applied, back.verified, back.differences, back.seconds) == (12, False, ("/etc/[red]x",), 1.5)
+    assert back.boot == verdict and back.boot_applied == ("/dev/sda: x",)
 
 
 def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str) -> DetachedRunner:

@@ -113,7 +113,7 @@ class RollbackScreen(RunScreen):
             return "The plan is not made yet."
         if self._planned.plan.blocked:
             return "This rollback is blocked: what is marked BLOCKED has to be put right first."
-        if not self._planned.plan.diff.changes:
+        if self._planned.plan.empty:
             return "Nothing differs: there is nothing to roll back."
         return "This is read-only: it can be looked at, not carried out." if self.rollpoint.read_only else ""
 
@@ -199,7 +199,7 @@ class RollbackScreen(RunScreen):
     def _show_plan(self, made: Planned) -> None:
         self._planned = made
         rows = preview_rows(made.plan, made.summary, self.rollpoint.now())
-        if self._obstacle and made.plan.diff.changes:
+        if self._obstacle and not made.plan.empty:
             rows = [content((self._obstacle, "warn")), *rows]
         self.query_one("#facts-text", Fields).show(rows)
         views = self.query_one(ViewList)
