@@ -36,6 +36,15 @@ def read_entry(full: bytes, path: bytes, info: os.stat_result | None = None, csu
         read_xattrs(full), link, csum)
 
 
+def behind_link(root: bytes, path: bytes, known: dict[bytes, bool]) -> bool:
+    """Whether a path of the tree `root` is only reached through a symbolic link: then it is not in the tree. `known`
+    keeps the answers by directory for as long as the tree does not change."""
+    parent = os.path.dirname(path)
+    if parent and parent not in known:
+        known[parent] = os.path.islink(os.path.join(root, parent)) or behind_link(root, parent, known)
+    return bool(parent) and known[parent]
+
+
 def read_xattrs(full: bytes) -> tuple[tuple[bytes, bytes], ...]:
     """Return the extended attributes and ACLs that a copy must have, sorted by name.
 

@@ -24,7 +24,7 @@ from engine.replica import bootsaved, difference, journal, packs, recover, rsync
 from engine.replica import catalog as catalogs
 from engine.replica.catalog import Catalog
 from engine.replica.difference import Difference, Touched
-from engine.replica.disk import clone_file
+from engine.replica.disk import behind_link, clone_file
 from engine.replica.index import FirstIndex
 from engine.replica.layout import Store, flushing, fsync_dir, machine_id, sync_filesystem, user_name, write_document
 from engine.replica.source import View, view
@@ -175,6 +175,7 @@ class Snapshot:
         other names of that file, which it has looked at before.
         """
         user = os.geteuid() != 0
+        known: dict[bytes, bool] = {}
 
         def apart_from_the_others(row: catalogs.Row) -> None:
             with _writable(os.path.join(self.store.tree, os.path.dirname(row.entry.path))):
@@ -189,6 +190,8 @@ class Snapshot:
             inodes: dict[tuple[int, int], list[catalogs.Row]] = defaultdict(list)
             for row in rows if len(rows) > 1 else ():
                 try:
+                    if behind_link(source.path, row.entry.path, known):
+                        continue
                     info = os.lstat(os.path.join(source.path, row.entry.path))
                     inodes[info.st_dev, info.st_ino].append(row)
                 except (FileNotFoundError, NotADirectoryError):

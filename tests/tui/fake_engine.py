@@ -118,6 +118,8 @@ class FakeEngine:
         self.excluded: tuple[str, ...] = ("/proc/*", "/sys/*", "/tmp/*", "*.pid")
         self.damage: tuple[Damage, ...] = ()
         self.differences: tuple[str, ...] = ()
+        self.verdict: Verdict | None = None
+        self.boot_applied: tuple[str, ...] = ()
         self.changed_software = Software(("openssl 3.0.11 -> 3.0.15", "libssl3 3.0.11 -> 3.0.15"),
                                          ("kernel 6.1.0-27-amd64 comes",))
         self.warnings: tuple[str, ...] = ()
@@ -291,7 +293,8 @@ class FakeEngine:
         safety = None
         if safety_point:
             safety = self.snapshot(SnapshotRequest("before going back", reason="safety"), Job()).point
-        return RollbackResult(plan.point, safety, len(plan.diff.changes), not self.differences, self.differences, 4.2)
+        return RollbackResult(plan.point, safety, len(plan.diff.changes), not self.differences, self.differences, 4.2,
+                              self.verdict, self.boot_applied)
 
     def resume(self, job: Job) -> RollbackResult:
         self._enter("resume")

@@ -9,7 +9,7 @@ import pytest
 from engine.entries import Diff
 from engine.errors import RollpointError
 from engine.events import Progress
-from engine.results import Finding, RollbackPlan, RollbackResult
+from engine.results import Finding, RollbackPlan, RollbackResult, Verdict
 from tests.tui.conftest import make_app, press, screen_text, settle, until
 from tests.tui.fake_engine import FakeEngine
 from tests.tui.test_dialogs import WRONG
@@ -103,6 +103,21 @@ async def test_yes_rolls_back_and_shows_the_result() -> None:
         await press(pilot, "enter")
         assert isinstance(pilot.app.screen, PointsScreen)
         assert engine.list[0].number == 13 and " N     13" in screen_text(pilot)
+
+
+async def test_the_verdict_on_booting_is_part_of_the_result() -> None:
+    engine = FakeEngine()
+    engine.verdict = Verdict("no", (Finding("blocker", "no initramfs [red]for[/] 6.1.0-26", "update-initramfs -u"),
+                                    Finding("info", "boot code is in place")), "6.1.0-26-amd64")
+    engine.boot_applied = ("/dev/sda: boot code of GRUB 2 written",)
+    async with make_app(engine).run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        await press(pilot, *ROLL_BACK)
+        await until(pilot, lambda: "Verified" in screen_text(pilot), "the result")
+        text = screen_text(pilot)
+        assert "/dev/sda: boot code of GRUB 2 written" in text
+        assert "it will not boot (kernel 6.1.0-26-amd64)" in text
+        assert "no initramfs [red]for[/] 6.1.0-26  update-initramfs -u" in text and "boot code is in place" not in text
 
 
 async def test_differences_left_are_named() -> None:

@@ -27,7 +27,20 @@ def rollback_rows(result: RollbackResult, run: Run | None = None) -> list[Line]:
             rows.append(content(f"  and {len(result.differences) - _SHOWN} more"))
         rows.append(content(("What to do: ", "strong"), "look at what is named; rolling back once more applies it "
                                                         "again."))
-    return [*rows, Content(""), *_undo_rows(result, run), *_reboot_rows(run)]
+    return [*rows, Content(""), *_undo_rows(result, run), *_boot_rows(result), *_reboot_rows(run)]
+
+
+def _boot_rows(result: RollbackResult) -> list[Line]:
+    """What was written to boot sectors, whether the machine will boot now, and what speaks against it."""
+    rows: list[Line] = [field("Written", line) for line in result.boot_applied]
+    if result.boot is not None:
+        look = {"yes": "good", "no": "bad"}.get(result.boot.answer, "warn")
+        kernel = f" (kernel {result.boot.kernel})" if result.boot.kernel else ""
+        rows.append(field("Boot", (result.boot.words, look), kernel))
+        rows += [field("", (finding.text, "bad" if finding.level == "blocker" else "warn"),
+                       f"  {finding.hint}" if finding.hint else "")
+                 for finding in result.boot.findings if finding.level != "info"]
+    return rows
 
 
 def _undo_rows(result: RollbackResult, run: Run | None) -> list[Line]:
