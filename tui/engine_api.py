@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from engine.audit import AuditEntry
-from engine.bootpieces import BootShown, BootStatus
-from engine.config import Retention
-from engine.entries import Change, Diff, Entry, Life, Version
-from engine.events import Job
-from engine.points import RestorePoint
-from engine.results import (
-    Fate,
-    FileContent,
-    Measure,
-    PruneResult,
-    RepairReport,
-    RestoreResult,
-    RollbackPlan,
-    RollbackResult,
-    ScopeChoice,
-    SnapshotRequest,
-    SnapshotResult,
-    Software,
-    StoreStatus,
-    VerifyReport,
-)
+if TYPE_CHECKING:
+    from engine.audit import AuditEntry
+    from engine.bootpieces import BootShown, BootStatus
+    from engine.config import Retention
+    from engine.entries import Change, Diff, Entry, Life, Version
+    from engine.events import Job
+    from engine.points import RestorePoint
+    from engine.results import (
+        Fate,
+        FileContent,
+        Measure,
+        PruneResult,
+        RepairReport,
+        RestoreResult,
+        RollbackPlan,
+        RollbackResult,
+        ScopeChoice,
+        SnapshotRequest,
+        SnapshotResult,
+        Software,
+        StoreStatus,
+        VerifyReport,
+    )
 
 
 class EngineLike(Protocol):

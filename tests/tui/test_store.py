@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 
@@ -163,7 +164,7 @@ async def test_settings_with_their_origin_and_the_whole_value() -> None:
         await settle(pilot)
         await press(pilot, "c")
         text = screen_text(pilot)
-        assert "Settings 18   1 set by somebody" in text or "Settings 17   1 set by somebody" in text
+        assert re.search(r"Settings \d+   1 set by somebody", text)
         assert "retention.min_keep" in text and "default" in text
         await press(pilot, "slash", *"daily", "enter")
         assert "Comes from /etc/rollpoint/config.yaml:7" in screen_text(pilot)

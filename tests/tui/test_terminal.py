@@ -19,7 +19,7 @@ from tests.tui.terminal import BOX, BYTES, Terminal
 
 SCREENS: tuple[tuple[tuple[str, ...], str], ...] = (
     ((), "Points 10"), (("\r",), "Left out"), (("\x1b", "d"), "[1 All"), (("2", "j"), "[2 Created"),
-    (("1", "G", "\r"), "Back"), (("\x1b", "\x1b", "j", "r"), "[Scope]"), (("\r",), "It will"),
+    (("1", "G", "\r"), "Back"), (("\x1b", "\x1b", "j", "r"), "everything that the point holds"), (("\r",), "It will"),
     (("2",), "[2 Deleted"), (("6",), "rsync"), (("\r",), "Take a safety point first"), (("\r",), "Roll back now?"),
     (("\x1b", "\x1b", "\x1b", "\x1b", "s"), "Take a restore point"), (("\x1b", "x"), "for good?"),
     (("n", "o", "\r"), "Nothing was done"), (("\x1b", "P"), "SAVED RULES"),
@@ -277,14 +277,14 @@ def test_two_apps_on_one_store(demo_dir: Path) -> None:
         one.type("\r", "j")
         one.until("Point 10 ")
         other.type("u")
-        other.until("Points 11")
+        other.until("     11  20")
         other.type("x", "y", "e", "s", "\r")
         other.until("1 point removed")
         other.type("\r")
         one.type("e", "x", "\r")       # the comment of a point that the other one has just deleted
         one.until("What to do")
         one.type("\x1b", "u")
-        one.until("Points 10")
+        one.until("Point 9 ")
         with layout.open_store(os.fsencode(demo_dir / "store")).write_lock("test"):
             for terminal in (one, other):
                 terminal.type("u")
@@ -312,7 +312,7 @@ def test_a_point_is_taken_by_the_real_engine(demo_dir: Path) -> None:
 def to_the_question(terminal: Terminal, *keys: str) -> None:
     """Go through the steps of a rollback up to the line to type yes into."""
     terminal.type(*keys, "r")
-    terminal.until("[Scope]")
+    terminal.until("everything that the point holds")
     for wanted in ("It will", "Take a safety point first", "Roll back now?"):
         terminal.type("\r")
         terminal.until(wanted)
@@ -346,13 +346,13 @@ def test_a_rollback_survives_the_app_and_the_next_one_shows_it(demo_dir: Path, h
         terminal.until("Verified: every entry is as the point has it.", 60)
         terminal.until("is point 11")
         terminal.type("\r")
-        terminal.until("Points 11")
+        terminal.until("     11  20")
         terminal.type("q")
         assert terminal.wait() == 0
     assert engine.status().rollback == "" and not engine.diff(target, None).changes
     assert engine.points()[0].tags == ("safety",)
     with Terminal(app_on(demo_dir)) as terminal:
-        terminal.until("Points 11")
+        terminal.until("     11  20")
         terminal.type("u")
         terminal.feed(1)
         assert "The rollback to point" not in terminal.text, "its result was shown twice"
@@ -375,7 +375,7 @@ def test_a_killed_rollback_is_announced_at_the_start_and_undone(demo_dir: Path) 
         terminal.type("y", "e", "s", "\r")
         terminal.until("Undone: back at point 11")
         terminal.type("\r")
-        terminal.until(lambda: "Points 11" in terminal.text and "INTERRUPTED" not in terminal.text)
+        terminal.until(lambda: "     11  20" in terminal.text and "INTERRUPTED" not in terminal.text)
         terminal.type("q")
         assert terminal.wait() == 0
     assert engine.status().rollback == ""
@@ -391,7 +391,7 @@ def test_a_rollback_watched_to_its_end_and_gone_forward_again(demo_dir: Path) ->
         terminal.until("Verified: every entry is as the point has it.")
         terminal.until("is point 11")
         terminal.type("\r")
-        terminal.until("Points 11")
+        terminal.until("     11  20")
         assert not engine.diff(engine.resolve("9"), None).changes
         to_the_question(terminal, "g")
         terminal.type("\r")
