@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from engine.machine import bootfiles
 from engine.machine.bootfiles import Initramfs
 from tests.boot_trees import cpio, kernel, packed, program, ramdisk
-from tests.conftest import cannot_run
 
 T = TypeVar("T")
 MAIN = cpio({"init": b"#!/bin/sh\n" * 300, "lib/ext4.ko": random.Random(1).randbytes(300_000)})
@@ -90,7 +89,7 @@ def test_kernels() -> None:
 def test_the_kernels_of_this_machine() -> None:
     names = [n for n in os.listdir("/boot") if n.startswith("vmlinuz-")] if os.path.isdir("/boot") else []
     if not names:
-        cannot_run("a real kernel image (there is none in /boot)")
+        pytest.skip("there is no kernel in /boot; made-up ones are judged above")
     for name in names:
         with open(f"/boot/{name}", "rb") as file:
             assert bootfiles.kernel_fault(file.fileno()) == ""
