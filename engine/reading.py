@@ -121,11 +121,8 @@ class Reader(Session):
         return query.unified(old or b"", new or b"", path, older.id, newer.id if newer else "live")
 
     def _live(self, path: bytes) -> bytes | None:
-        try:
-            with open(os.path.join(os.fsencode(self.config.root), path), "rb") as file:
-                return file.read()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        with software.LiveFiles(os.fsencode(self.config.root)).open(path) as file:
+            return None if file is None else file.read()
 
     def content(self, point: RestorePoint | None, path: bytes, limit: int) -> FileContent | None:
         """Return the first `limit` bytes of a regular file of a point, or of the live tree (None), and its size;

@@ -194,7 +194,11 @@ def test_a_million_paths() -> None:
         for node in nodes:
             view.label(node), view.depth(node), view.counts(node), view.bytes(node), tree.path(node)
         folder = next(n for n in [nodes[0], view.parent(nodes[0])] if n is not None and view.can_open(n))
+        rows = len(view)
+        view.toggle(folder)
+        assert len(view) != rows, "a directory with something in it was opened or closed"
+        view.toggle(folder)
+        assert len(view) == rows
         view.toggle(folder)
         if turn % 10 == 9:
             view.open_all()
-        assert len(view) > 0
