@@ -118,9 +118,9 @@ class ShownEngine(Engine):
                 for p in super().points()]
 
     def settings(self) -> list[tuple[str, str, str]]:
-        """The settings with the paths of a server."""
-        shown = {"root": "/", "store": STORE}
-        return [(key, shown.get(key, value), origin) for key, value, origin in super().settings()]
+        """The settings with the paths of a server, also in what they come from."""
+        shown, here = {"root": "/", "store": STORE}, self.config.root
+        return [(key, shown.get(key, value), origin.replace(here, "")) for key, value, origin in super().settings()]
 
     def rules(self) -> Retention:
         """Rules that keep five days."""
