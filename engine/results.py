@@ -144,6 +144,7 @@ class RollbackPlan:
     kernels: tuple[str, ...] = ()
     boot: tuple[str, ...] = ()          # boot sectors that change: "/dev/sda: boot code: zeroes -> GRUB 2 (…)"
     keep: tuple[bytes, ...] = ()        # live files that nobody can read, and that therefore stay
+    reboot: tuple[str, ...] = ()        # why one is due afterwards; none for a tree that does not run
 
     @property
     def empty(self) -> bool:
@@ -168,6 +169,7 @@ class RollbackResult:
     seconds: float
     boot: Verdict | None = None         # whether the system will boot now; None where that was not touched
     boot_applied: tuple[str, ...] = ()  # boot sectors that were written, a line each
+    reboot: tuple[str, ...] = ()        # why a reboot is due: until then the machine runs on as it was
 
 
 @dataclass(frozen=True, slots=True)

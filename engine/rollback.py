@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from engine import bootpieces, software
+from engine import bootpieces, reboot, software
 from engine.config import Config
 from engine.entries import Diff, Entry, Kind, Status
 from engine.errors import DamageError, RefusedError
@@ -29,9 +29,10 @@ from engine.points import RestorePoint
 from engine.replica import bootsaved, query, rsync
 from engine.replica.catalog import Catalog
 from engine.replica.disk import apply_attributes, clone_file, read_entry, walk
-from engine.replica.layout import Store, check_source, read_document, user_name, write_document
+from engine.replica.layout import Store, check_source, machine_id, read_document, user_name, write_document
 from engine.replica.opened import open_point
 from engine.replica.source import View, filters, view
+from engine.rescue import lifeboat
 from engine.results import Finding, RollbackPlan, Verdict
 from engine.run import scratch
 from engine.scopes import Scope
@@ -74,7 +75,8 @@ def plan(store: Store, config: Config, catalog: Catalog, point: RestorePoint, sc
         point, printable(root), scope.words, diff, tuple(p for p in listed if p.number > point.number),
         tuple(printable(os.fsencode(p)) for p in config.excludes),
         tuple(shown_path(os.fsencode(d).strip(b"/")) for d in config.databases), tuple(findings),
-        _commands(store, config, point, scope), changed.packages, changed.kernels, pieces.words, tuple(hidden))
+        _commands(store, config, point, scope), changed.packages, changed.kernels, pieces.words, tuple(hidden),
+        reboot.reasons(root, pieces.words, changed.kernels, changed.packages))
 
 
 def sparing(config: Config, point: RestorePoint, scope: Scope) -> Config:
@@ -215,15 +217,16 @@ def protected(store: Store) -> dict[str, str]:
 
 
 def begin(store: Store, config: Config, point: RestorePoint, scope: Scope, safety: str | None,
-          keep: Sequence[bytes] = (), *, undo: bool = False, of: str = "") -> dict[str, Any]:
+          keep: Sequence[bytes] = (), *, undo: bool = False, of: str = "", reboot: Sequence[str] = ()
+          ) -> dict[str, Any]:
     """Write the journal of a rollback that is about to change the target, and return it. `of` is the id of the rollback
-    that this one undoes."""
-    now = datetime.now(UTC)
+    that this one undoes, `reboot` why a reboot will be due."""
+    now, root = datetime.now(UTC), os.path.realpath(os.fsencode(config.root))
     entry = {"id": of or f"{now:%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(4)}", "phase": "applying", "point": point.id,
-             "root": printable(os.path.realpath(os.fsencode(config.root))),
+             "root": printable(root), "machine": machine_id(root),
              "scope": [printable(os.fsencode(w)) for w in scope.words], "paths": _hex(scope.paths),
              "but": _hex(scope.but), "mounts": _hex(scope.mounts), "boot": scope.boot, "keep": _hex(keep),
-             "safety": safety, "undo": undo, "user": user_name(), "pid": os.getpid(),
+             "safety": safety, "undo": undo, "reboot": list(reboot), "user": user_name(), "pid": os.getpid(),
              "started": now.strftime("%Y-%m-%d %H:%M:%S UTC")}
     write_document(store.place(JOURNAL), entry)
     bootpieces.tidy(store, str(entry["id"]))
@@ -252,6 +255,7 @@ def apply(store: Store, config: Config, point: RestorePoint, scope: Scope, entry
     """
     started = time.monotonic()
     step("rollback-begun")
+    lifeboat.cast_off()
     undo = bool(entry["undo"])
     boot, left = bootpieces.restore(store, config, entry, job) if undo else ((), ())
     count, differences = _apply_files(store, sparing(config, point, scope), point, scope, entry, job, expected)

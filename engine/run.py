@@ -13,15 +13,16 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import IO
+from typing import IO, NoReturn
 
 from engine.errors import ToolError
 
 Arg = str | bytes
 _STDERR_KEPT = 256 * 1024
 _GRACE = 5.0
+_copies = ""
 
 
 def environment() -> dict[str, str]:
@@ -32,7 +33,24 @@ def environment() -> dict[str, str]:
     for name in ("HOME", "TMPDIR", "TZ"):
         if name in os.environ:
             env[name] = os.environ[name]
+    if _copies:
+        env |= {"PATH": f"{_copies}/bin", "LD_LIBRARY_PATH": f"{_copies}/lib"}
     return env
+
+
+def use_copies(directory: str) -> None:
+    """From now on the programs that are started are those in DIRECTORY/bin, with the libraries of DIRECTORY/lib, and
+    no others are found."""
+    global _copies
+    _copies = directory
+
+
+def become(argv: Sequence[str], more: Mapping[str, str]) -> NoReturn:
+    """Be another program from now on, with `more` in our environment. Raises ToolError."""
+    try:
+        os.execvpe(argv[0], list(argv), {**os.environ, **more})     # noqa: S606 (no shell is wanted)
+    except OSError as error:
+        raise ToolError(argv, 127, str(error.strerror)) from error
 
 
 class Process:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from engine import points, retention, rollback, scopes
 from engine.config import Retention
@@ -21,7 +22,7 @@ from engine.replica import delete, layout, mounted, query, recover, repair, room
 from engine.replica import restore as restoring
 from engine.replica.layout import Store
 from engine.replica.snapshot import Snapshot
-from engine.rescue import kit
+from engine.rescue import kit, lifeboat
 from engine.results import (
     Fate,
     PruneResult,
@@ -134,6 +135,7 @@ class Engine(Reader):
         rollback.check(plan)
         self._may_write()
         scope = scopes.resolve(plan.scope, self.config, plan.point)
+        lifeboat.require(self.config, scope.paths)
         store = self._store
         with clean_errors(), self._writing(store, "rollback", job):
             if rollback.interrupted(store):
@@ -146,15 +148,15 @@ class Engine(Reader):
                 safety = self._take(store, SnapshotRequest(comment, ("safety",), reason="safety"), job).point
             point = points.resolve(query.points(store), plan.point.id)
             entry = rollback.begin(store, self.config, point, scope, safety.id if safety else None,
-                                   plan.keep)
+                                   plan.keep, reboot=plan.reboot)
             done = rollback.apply(store, self.config, point, scope, entry, job, len(plan.diff.changes))
-        return self._rolled_back(store, "rollback", point, safety, done)
+        return self._rolled_back(store, "rollback", point, safety, done, entry)
 
     def _rolled_back(self, store: Store, verb: str, point: RestorePoint, safety: RestorePoint | None,
-                     done: Applied) -> RollbackResult:
+                     done: Applied, entry: dict[str, Any]) -> RollbackResult:
         self._audit(store, verb, point.id, "differences" if done.differences else "done", "; ".join(done.boot))
         return RollbackResult(point, safety, done.count, not done.differences, done.differences, done.seconds,
-                              done.verdict, done.boot)
+                              done.verdict, done.boot, tuple(entry.get("reboot", ())))
 
     def resume(self, job: Job) -> RollbackResult:
         """Finish an interrupted rollback."""
@@ -163,10 +165,11 @@ class Engine(Reader):
             entry = rollback.read_journal(store)
             if entry is None or entry["phase"] != "applying":
                 raise UsageError("no rollback was interrupted", hint="there is nothing to resume")
-            self._same_root(entry["root"])
+            self._same_root(entry)
+            lifeboat.require(self.config, rollback.scope_of(entry).paths)
             point = points.resolve(query.points(store), entry["point"])
             done = rollback.apply(store, self.config, point, rollback.scope_of(entry), entry, job)
-        return self._rolled_back(store, "rollback --resume", point, None, done)
+        return self._rolled_back(store, "rollback --resume", point, None, done, entry)
 
     def undo(self, job: Job) -> RollbackResult:
         """Undo the last rollback, interrupted or finished: go back to the safety point that was taken before it."""
@@ -178,17 +181,22 @@ class Engine(Reader):
             if not entry["safety"]:
                 raise RefusedError("that rollback took no safety point, so it cannot be undone",
                                    hint="resume it with --resume, or roll back to another point")
-            self._same_root(entry["root"])
+            self._same_root(entry)
             point = points.resolve(query.points(store), entry["safety"])
             scope = rollback.scope_of(entry)
+            lifeboat.require(self.config, scope.paths)
             keep = [bytes.fromhex(p) for p in entry["keep"]]
-            entry = rollback.begin(store, self.config, point, scope, point.id, keep, undo=True, of=entry.get("id", ""))
+            entry = rollback.begin(store, self.config, point, scope, point.id, keep, undo=True, of=entry.get("id", ""),
+                                   reboot=entry.get("reboot", ()))
             done = rollback.apply(store, self.config, point, scope, entry, job)
-        return self._rolled_back(store, "rollback --undo", point, None, done)
+        return self._rolled_back(store, "rollback --undo", point, None, done, entry)
 
-    def _same_root(self, recorded: str) -> None:
-        if printable(os.path.realpath(os.fsencode(self.config.root))) != recorded:
-            raise RefusedError(f"that rollback was of {recorded}, not of {printable(os.fsencode(self.config.root))}",
+    def _same_root(self, entry: dict[str, Any]) -> None:
+        """A system has another name on a rescue CD than while it runs; its machine-id is the same."""
+        root, recorded = os.fsencode(self.config.root), entry["root"]
+        known = entry.get("machine", "")
+        if printable(os.path.realpath(root)) != recorded and not (known and layout.machine_id(root) == known):
+            raise RefusedError(f"that rollback was of {recorded}, not of {printable(root)}",
                                hint=f"name it with --root {recorded}")
 
     # --- keeping house -----------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
+from engine import confirmed
 from engine.errors import RollpointError
 from engine.events import Job, Progress
 from engine.points import RestorePoint
@@ -208,7 +209,8 @@ class DetachedRunner:
         elif "warning" in said:
             self._state.warnings.append(str(said["warning"]))
         elif "error" in said:
-            self._state.error = RollpointError(str(said["error"]), hint=str(said.get("hint", "")))
+            self._state.error = error = RollpointError(str(said["error"]), hint=str(said.get("hint", "")))
+            error.exit_code = int(said.get("code", error.exit_code))
         elif "result" in said:
             self._state.result = result_of(said["result"])
 
@@ -226,13 +228,15 @@ def carry_out(engine: EngineLike, verb: Verb, plan: RollbackPlan | None, job: Jo
 
 
 def make_order(config: Config, verb: Verb, plan: RollbackPlan | None, *, safety_point: bool = True) -> dict[str, Any]:
-    """Return what the other process has to know, as JSON: the whole configuration, the point, the scope, and whether
-    a safety point is taken."""
+    """Return what the other process has to know, as JSON: the whole configuration, the point, the scope, what
+    the plan has shown (engine/confirmed.py), and whether a safety point is taken."""
     settings = asdict(config)
     settings.pop("notes", None)
     settings["origins"] = dict(config.origins)
     order: dict[str, Any] = {"config": settings, "verb": verb, "safety_point": safety_point}
-    return order | {"point": plan.point.id, "scope": list(plan.scope)} if plan else order
+    if plan is None:
+        return order
+    return order | {"point": plan.point.id, "scope": list(plan.scope), "confirmed": confirmed.seal(plan).document()}
 
 
 def write_result(result: RollbackResult) -> dict[str, Any]:
@@ -241,7 +245,8 @@ def write_result(result: RollbackResult) -> dict[str, Any]:
     return {"point": {"id": result.point.id, "number": result.point.number}, "applied": result.applied,
             "verified": result.verified, "differences": list(result.differences), "seconds": result.seconds,
             "safety_point": {"id": safety.id, "number": safety.number} if safety else None,
-            "boot": asdict(result.boot) if result.boot else None, "boot_applied": list(result.boot_applied)}
+            "boot": asdict(result.boot) if result.boot else None, "boot_applied": list(result.boot_applied),
+            "reboot": list(result.reboot)}
 
 
 def result_of(said: dict[str, Any]) -> RollbackResult:
@@ -249,7 +254,8 @@ def result_of(said: dict[str, Any]) -> RollbackResult:
     safety = said["safety_point"]
     return RollbackResult(_point(said["point"]), _point(safety) if safety else None, int(said["applied"]),
                           bool(said["verified"]), tuple(map(str, said["differences"])), float(said["seconds"]),
-                          _verdict(said.get("boot")), tuple(map(str, said.get("boot_applied", ()))))
+                          _verdict(said.get("boot")), tuple(map(str, said.get("boot_applied", ()))),
+                          tuple(map(str, said.get("reboot", ()))))
 
 
 def _verdict(said: dict[str, Any] | None) -> Verdict | None:

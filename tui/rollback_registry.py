@@ -22,7 +22,6 @@ from typing import Any, Literal
 
 from engine.errors import BusyError
 from engine.results import RollbackPlan
-from tui.reboot import reboot_reasons
 
 Verb = Literal["rollback", "resume", "undo"]
 _PATIENCE = 10
@@ -31,8 +30,7 @@ _PATIENCE = 10
 @dataclass(frozen=True, slots=True)
 class Run:
     """What was asked for. `number` is the point's (0: resume and undo go by the journal), `scope` the words of the
-    plan, `started` the seconds of this machine's monotonic clock, `begun` the time of day (UTC), `reboot` why one
-    would be due afterwards."""
+    plan, `started` the seconds of this machine's monotonic clock, `begun` the time of day (UTC)."""
 
     verb: Verb
     number: int = 0
@@ -40,7 +38,6 @@ class Run:
     safety_point: bool = False
     started: float = 0.0
     begun: str = ""
-    reboot: tuple[str, ...] = ()
 
     @staticmethod
     def of(verb: Verb, plan: RollbackPlan | None, *, safety_point: bool) -> Run:
@@ -48,7 +45,7 @@ class Run:
         now, begun = time.monotonic(), datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         if plan is None:
             return Run(verb, started=now, begun=begun)
-        return Run(verb, plan.point.number, plan.scope, safety_point, now, begun, reboot_reasons(plan))
+        return Run(verb, plan.point.number, plan.scope, safety_point, now, begun)
 
     @property
     def title(self) -> str:
@@ -109,7 +106,7 @@ class Registry:
         try:
             with open(self.record, encoding="ascii") as file:
                 said = json.load(file)
-            return Run(**said | {key: tuple(said[key]) for key in ("scope", "reboot")})
+            return Run(**said | {"scope": tuple(said["scope"])})
         except (OSError, ValueError, TypeError, KeyError):
             return None
 

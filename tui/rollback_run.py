@@ -13,11 +13,14 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
+from engine import confirmed
 from engine.config import Boot, Config, Retention
 from engine.errors import RollpointError
 from engine.events import Job, Progress
+from engine.text import inner_path
 from tui.rollback_job import carry_out, write_result
 
 _EVERY = 0.15
@@ -74,15 +77,36 @@ def read_config(settings: dict[str, Any]) -> Config:
     return Config(**values)
 
 
+def paths_of(words: Sequence[str]) -> list[bytes]:
+    """Return the paths that scopes are about, none for everything."""
+    pairs = [word.partition("=") for word in words]
+    if not all(kind in ("path", "fs", "boot") for kind, _, _ in pairs):
+        return []
+    return [inner_path(value) if value else os.fsencode(kind) for kind, _, value in pairs]
+
+
+def go_aboard(order: dict[str, Any], out: Writer) -> None:
+    """Where the rollback could replace what we run from, go on in a copy of it: this then does not return."""
+    from engine.rescue import lifeboat
+
+    if lifeboat.due(read_config(order["config"]), paths_of(order.get("scope", ()))):
+        out.progress(Progress("copying itself into memory"))
+        lifeboat.board("tui.rollback_run", sys.argv[1:])
+
+
 def run(order: dict[str, Any], out: Writer) -> None:
     """Carry the order out and write the result. A rollback is planned again, and what is blocked now is refused."""
+    from engine.rescue import lifeboat
     from engine.service import Engine
 
-    engine = Engine(read_config(order["config"]))
+    config = read_config(order["config"])
+    engine = Engine(lifeboat.spared(config) if lifeboat.aboard() else config)
     job = Job(on_progress=out.progress, on_warning=out.warning)
     plan = None
     if order["verb"] == "rollback":
         plan = engine.plan(engine.resolve(order["point"]), order["scope"], job)
+        if "confirmed" in order:        # an order that an older app wrote has none
+            confirmed.check(confirmed.read(order["confirmed"]), plan)
     out.line(result=write_result(carry_out(engine, order["verb"], plan, job,
                                               safety_point=order["safety_point"])))
 
@@ -96,10 +120,11 @@ def main() -> int:
     try:
         with open(sys.argv[1], encoding="ascii") as file:
             order = json.load(file)
+        go_aboard(order, out)
         os.unlink(sys.argv[1])
         run(order, out)
     except RollpointError as error:
-        out.line(error=error.message, hint=error.hint)
+        out.line(error=error.message, hint=error.hint, code=error.exit_code)
         return error.exit_code
     except Exception as error:  # the screen must hear of it, whatever it is
         out.line(error=f"unexpected {type(error).__name__}: {error}", hint="please report this")

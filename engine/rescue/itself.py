@@ -8,7 +8,9 @@ import sys
 
 import engine
 
-RUN_COPY = "--run-copy"
+RUN, RUN_COPY = "--run-module", "--run-copy"
+"""The first word to a pyz that is to run one of its modules, and the second the module; with the other one the pyz
+removes itself afterwards."""
 
 
 def archive() -> str:

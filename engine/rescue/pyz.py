@@ -6,7 +6,7 @@ import io
 import zipfile
 from collections.abc import Mapping
 
-from engine.rescue.itself import RUN_COPY
+from engine.rescue.itself import RUN, RUN_COPY
 
 _SHEBANG = b"#!/usr/bin/env python3\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -16,15 +16,16 @@ import sys
 if sys.version_info < (3, 11):
     sys.exit("rollpoint needs Python 3.11 or newer, this is " + sys.version.split()[0])
 sys.dont_write_bytecode = True
-if sys.argv[1:2] == ["{RUN_COPY}"]:
+if sys.argv[1:2] in (["{RUN}"], ["{RUN_COPY}"]):
     import runpy
 
-    copy, module = sys.argv[0], sys.argv[2]
+    copy, how, module = sys.argv[:3]
     sys.argv = [module] + sys.argv[3:]
     try:
         runpy.run_module(module, run_name="__main__")
     finally:
-        os.unlink(copy)
+        if how == "{RUN_COPY}":
+            os.unlink(copy)
 else:
     from tui.cli import main
 

@@ -271,6 +271,7 @@ USAGE = [
     ["rollback", "3", "--scope", "system", "--scope", "path=/etc"],
     ["rollback", "--resume", "--undo", "--yes"], ["rollback", "3", "--resume", "--yes"],
     ["rollback", "--resume", "--yes"], ["rollback", "--undo", "--dry-run"],
+    ["rollback", "--attach"], ["rollback", "3", "--attach"], ["rollback", "--attach", "--undo"],
     ["rollback", "3", "--at-next-boot"], ["pin"], ["delete"], ["delete", "1", "9", "--yes"], ["verify", "9"],
     ["snapshot", "--backend", "lvm"], ["list", "-q", "-v"], ["list", "--jso"], ["demo", "x"],
     ["boot", "x"], ["boot", "show"], ["boot", "status", "3"], ["boot", "show", "9"],

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 
 # Small packages that between them bring file capabilities or set-user-ID files, configuration files,
 # alternatives, maintainer scripts, hard links and new users.
+# What a system needs on which Rollpoint itself runs.
+TOOLS = ("python3", "rsync", "zstd")
 PACKAGES = ("less", "nano", "cron", "iputils-ping", "libcap2-bin", "openssl", "dbus")
 
 
@@ -66,25 +68,34 @@ def in_root(root: str, argv: Sequence[str], *, check: bool = True) -> subprocess
 
 def system(target: str) -> None:
     """Unpack a fresh system into `target`, with PACKAGES ready in /debs but not installed."""
-    archive = os.path.join(cache_dir(), f"packages-{suite()}.tar")
+    _unpack(target, "packages")
+
+
+def live_system(target: str) -> None:
+    """Unpack a system into `target` that has TOOLS installed."""
+    _unpack(target, "live", TOOLS)
+
+
+def _unpack(target: str, name: str, include: Sequence[str] = ()) -> None:
+    archive = os.path.join(cache_dir(), f"{name}-{suite()}.tar")
     with open(archive + ".lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not os.path.exists(archive):
-            _make(archive)
+            _make(archive, include)
     subprocess.run(
         ["tar", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-xpf", archive, "-C", target],
         check=True,
     )
 
 
-def _make(archive: str) -> None:
+def _make(archive: str, include: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(dir=cache_dir()) as work:
         root = os.path.join(work, "root")
-        done = subprocess.run(
-            ["debootstrap", "--variant=minbase", suite(), root, *mirror()], capture_output=True, text=True
-        )
+        argv = ["debootstrap", "--variant=minbase", *([f"--include={','.join(include)}"] if include else [])]
+        done = subprocess.run([*argv, suite(), root, *mirror()], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
-        _fetch(root)
+        if not include:
+            _fetch(root)
         subprocess.run(
             [
                 "tar",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from engine import confirmed
 from engine.config import Boot, Config, Retention
 from engine.errors import BusyError, RollpointError
 from engine.events import Job, Progress
@@ -43,6 +44,7 @@ def test_the_configuration_arrives_whole() -> None:
     order = json.loads(json.dumps(make_order(CONFIG, "rollback", plan_of(FakeEngine()))))
     assert rollback_run.read_config(order["config"]) == CONFIG
     assert (order["verb"], order["scope"], order["safety_point"]) == ("rollback", ["path=/etc/\udce9"], True)
+    assert confirmed.read(order["confirmed"]) == confirmed.seal(plan_of(FakeEngine()))
     del order["config"]["boot"]     # as an older app writes it
     assert rollback_run.read_config(order["config"]).boot == Boot()
     without = make_order(CONFIG, "rollback", plan_of(FakeEngine()), safety_point=False)
@@ -53,12 +55,14 @@ def test_the_configuration_arrives_whole() -> None:
 def test_a_result_arrives_whole() -> None:
     engine = FakeEngine()
     verdict = Verdict("no", (Finding("blocker", "no kernel", "roll back"),), "6.1")
-    result = RollbackResult(engine.list[1], engine.list[0], 12, False, ("/etc/[red]x",), 1.5, verdict, ("/dev/sda: x",))
+    result = RollbackResult(engine.list[1], engine.list[0], 12, False, ("/etc/[red]x",), 1.5, verdict, ("/dev/sda: x",),
+                            ("libc6 2.36 -> 2.35",))
     back = result_of(json.loads(json.dumps(write_result(result))))
     assert (back.point.id, back.point.number, back.safety_point and back.safety_point.number) == (
         engine.list[1].id, engine.list[1].number, engine.list[0].number)
     assert (back.applied, back.verified, back.differences, back.seconds) == (12, False, ("/etc/[red]x",), 1.5)
     assert back.boot == verdict and back.boot_applied == ("/dev/sda: x",)
+    assert back.reboot == ("libc6 2.36 -> 2.35",)
 
 
 def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str) -> DetachedRunner:
@@ -95,8 +99,9 @@ def test_a_process_that_dies_is_an_error_with_a_hint(monkeypatch: pytest.MonkeyP
 
 
 def test_an_error_line_is_that_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    state = watched(started(monkeypatch, tmp_path, "print('{\"error\": \"in use\", \"hint\": \"wait\"}')"))
+    state = watched(started(monkeypatch, tmp_path, "print('{\"error\": \"in use\", \"hint\": \"wait\", \"code\": 4}')"))
     assert isinstance(state.error, RollpointError) and (state.error.message, state.error.hint) == ("in use", "wait")
+    assert state.error.exit_code == 4
 
 
 def test_the_program_itself_reports_what_it_cannot_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -6,21 +6,21 @@ from dataclasses import replace
 
 import pytest
 
+from engine import reboot
 from engine.errors import BusyError, NoRoomError, RollpointError, UsageError
 from engine.events import Job, Progress
 from engine.results import RollbackPlan, RollbackResult, ScopeChoice, StoreStatus
 from tests.tui.conftest import AppPilot, make_app, press, screen_text, settle, until
-from tests.tui.fake_engine import FakeEngine
+from tests.tui.fake_engine import NOW, FakeEngine
 from tests.tui.test_rollback import ROLL_BACK, TO_CHANGES, TO_YES, FakeRunner
-from tui.reboot import reboot_reasons
 from tui.rollback_registry import Run
 from tui.screens.attach import AttachScreen
 from tui.screens.outcome import rollback_rows
 from tui.screens.points import PointsScreen
-from tui.screens.preview import largest
+from tui.screens.preview import largest, preview_rows
 from tui.screens.recover import RecoverScreen
 from tui.screens.rollback import RollbackScreen
-from tui.summary import weight
+from tui.summary import summarize, weight
 from tui.widgets.runpanel import stage_at, stage_rows, stages
 
 RUN = Run("rollback", 9, ("system",), True, 0.0, "2024-11-20 03:10:00 UTC")
@@ -276,11 +276,14 @@ async def test_an_error_that_left_it_half_done_offers_what_is_next() -> None:
     ({"packages": ("libc6:amd64 2.36 -> 2.35", "systemd 252 -> 251", "linux-image-6.1.0-26-amd64 goes", "vim 9 -> 8",
                    "libc6-dev 2.36 -> 2.35", "systemd-cron 1 -> 2", "kernel-core 6.1 goes")}, 4)])
 async def test_whether_a_reboot_seems_due(lines: dict[str, tuple[str, ...]], reasons: int) -> None:
-    empty = {"packages": (), "kernels": (), "boot": ()}
-    plan = replace(plan_of(FakeEngine()), **(empty | lines))    # type: ignore[arg-type]
-    assert len(reboot_reasons(plan)) == reasons
+    due = reboot.reasons(b"/", lines.get("boot", ()), lines.get("kernels", ()), lines.get("packages", ()))
+    assert len(due) == reasons
+    assert reboot.reasons(b"/target", ("boot code of /dev/vda",), (), ()) == (), "a tree that does not run"
+    plan = replace(plan_of(FakeEngine()), reboot=due)
+    summary = summarize(plan.diff)
+    assert any("seems due" in str(row) for row in preview_rows(plan, summary, NOW)) == bool(reasons)
     run = Run.of("rollback", plan, safety_point=True)
-    rows = rollback_rows(RollbackResult(plan.point, None, 3, True, (), 1.0), run)
+    rows = rollback_rows(RollbackResult(plan.point, None, 3, True, (), 1.0, reboot=due), run)
     assert any("seems due" in str(row) for row in rows) == bool(reasons)
 
 

@@ -32,6 +32,7 @@ def plan_json(plan: RollbackPlan) -> dict[str, Any]:
         "commands": [message(line) for line in plan.commands],
         "packages": [message(package) for package in plan.packages],
         "kernels": [message(k) for k in plan.kernels], "boot": [message(b) for b in plan.boot],
+        "reboot": [message(line) for line in plan.reboot],
     }
 
 
@@ -54,6 +55,8 @@ def plan_lines(plan: RollbackPlan, *, verbose: bool, safety_point: bool) -> Iter
         yield from _section(title, lines)
     if verbose:
         yield from _section("Commands", plan.commands)
+    if plan.reboot:
+        yield "A reboot will be due afterwards: kernels, boot sectors or what everything runs on change."
     yield from _findings(plan.findings)
     yield from _what_is_lost(plan, safety_point)
 

@@ -1,6 +1,7 @@
 """`rollback`: say exactly what would change, ask like ClusterMaker's system_restore, and go back to a point.
 
-Also `--resume` and `--undo` of a rollback that was interrupted. Only a typed `yes` (or --yes) goes on.
+Also `--resume` and `--undo` of a rollback that was interrupted. Only a typed `yes` (or --yes) goes on. A rollback of
+the running system runs in a process of its own (tui/commands/_watch.py); `--attach` shows it again.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ if TYPE_CHECKING:
     from engine.points import RestorePoint
     from engine.results import RollbackPlan, RollbackResult
     from tui.commands._context import Context
+    from tui.rollback_registry import Verb
 
+_DONE = {"rollback": "Rolled back to", "resume": "Finished the rollback to", "undo": "Undone: back at"}
 _DETAILS = ("Without POINT the points are listed and a number is asked for. Without --yes the plan is shown "
             "and only a typed yes goes on; with no terminal and no --yes nothing is done. A lost SSH line "
-            "does not stop it.")
+            "does not stop it. A rollback of the running system goes on in a process of its own, from a copy in "
+            "memory: Ctrl-C only ends the watching, and --attach shows it again.")
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -33,10 +37,14 @@ def configure(parser: ArgumentParser) -> None:
                         help="do not take a point of the present state first")
     parser.add_argument("--resume", action="store_true", help="finish a rollback that was interrupted")
     parser.add_argument("--undo", action="store_true", help="take a rollback back")
+    parser.add_argument("--attach", action="store_true",
+                        help="show the rollback that runs, or how it ended while nobody looked")
 
 
 def run(context: Context, args: Namespace) -> Answer:
     """Roll back, or finish or undo a rollback."""
+    if args.attach:
+        return _attach(context, args)
     if args.resume or args.undo:
         return _finish(context, args)
     scope = check_scope(args.scope)
@@ -109,9 +117,32 @@ def _apply(context: Context, plan: RollbackPlan, args: Namespace) -> Answer:
         context.out.info("Nothing differs from that point: there is nothing to roll back.")
         return Answer({**document, "result": None})
     confirm(context, f"Roll back to point {plan.point.number}?", args.yes)
+    result = _carry_out(context, "rollback", plan, safety_point=not args.no_safety_point)
+    return _done(context, result, document, _DONE["rollback"])
+
+
+def _carry_out(context: Context, verb: Verb, plan: RollbackPlan | None, *, safety_point: bool = True
+               ) -> RollbackResult | None:
+    """Do it, in another process where it could pull our own files from under us; None when that one goes on alone."""
+    from tui.commands import _watch
+
+    if _watch.is_live(context, plan.scope if plan is not None else ()):
+        return _watch.carry_out(context, verb, plan, safety_point=safety_point)
     with context.job(outlives_terminal=True) as job:
-        result = context.engine.rollback(plan, job, safety_point=not args.no_safety_point)
-    return _done(context, result, document, "Rolled back to")
+        if plan is not None:
+            return context.engine.rollback(plan, job, safety_point=safety_point)
+        return context.engine.resume(job) if verb == "resume" else context.engine.undo(job)
+
+
+def _attach(context: Context, args: Namespace) -> Answer:
+    """Show a rollback that runs in another process."""
+    from tui.commands import _watch
+
+    if args.point is not None or args.scope or args.dry_run or args.no_safety_point or args.resume or args.undo:
+        raise UsageError("--attach takes no POINT and no other option")
+    context.announce = False
+    verb, result = _watch.attach(context)
+    return _done(context, result, {}, _DONE[verb])
 
 
 # --- an interrupted rollback --------------------------------------------------------------------------------
@@ -133,16 +164,18 @@ def _finish(context: Context, args: Namespace) -> Answer:
     if state:
         context.out.say(f"Interrupted: {message(state)}.")
     confirm(context, "Finish it now?" if args.resume else "Take the rollback back?", args.yes)
-    with context.job(outlives_terminal=True) as job:
-        result = context.engine.resume(job) if args.resume else context.engine.undo(job)
-    return _done(context, result, {}, "Finished the rollback to" if args.resume else "Undone: back at")
+    verb: Verb = "resume" if args.resume else "undo"
+    return _done(context, _carry_out(context, verb, None), {}, _DONE[verb])
 
 
-def _done(context: Context, result: RollbackResult, document: dict[str, Any], verb: str) -> Answer:
-    """Say how it went; what still differs afterwards is a warning each."""
+def _done(context: Context, result: RollbackResult | None, document: dict[str, Any], verb: str) -> Answer:
+    """Say how it went; what still differs afterwards is a warning each. None: it still runs."""
+    from engine.text import message
     from tui.commands._format import point_json, point_name, verdict_json
     from tui.output import safe_text
 
+    if result is None:
+        return Answer({**document, "result": None, "running": True})
     checked = "verified" if result.verified else "NOT verified"
     context.out.info(f"{verb} {point_name(result.point)}: {result.applied:,} entries in "
                      f"{result.seconds:.1f} s, {checked}.")
@@ -153,6 +186,10 @@ def _done(context: Context, result: RollbackResult, document: dict[str, Any], ve
     for line in result.boot_applied:
         context.out.info(f"Boot: {safe_text(line)}")
     _say_verdict(context, result)
+    if result.reboot:
+        context.out.info("A reboot is due; until then the machine runs on as it was:")
+    for line in result.reboot:
+        context.out.info(f"  {message(line)}")
     for line in result.differences:
         context.warn(f"still differs: {line}")
     if not result.verified and not result.differences:
@@ -162,6 +199,7 @@ def _done(context: Context, result: RollbackResult, document: dict[str, Any], ve
         "point": point_json(result.point), "safety_point": safety, "applied": result.applied,
         "verified": result.verified, "differences": [safe_text(line) for line in result.differences],
         "seconds": round(result.seconds, 3), "boot_applied": [safe_text(line) for line in result.boot_applied],
+        "reboot": [safe_text(line) for line in result.reboot],
         "boot": None if result.boot is None else verdict_json(result.boot)}})
 
 

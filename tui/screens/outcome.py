@@ -27,7 +27,7 @@ def rollback_rows(result: RollbackResult, run: Run | None = None) -> list[Line]:
             rows.append(content(f"  and {len(result.differences) - _SHOWN} more"))
         rows.append(content(("What to do: ", "strong"), "look at what is named; rolling back once more applies it "
                                                         "again."))
-    return [*rows, Content(""), *_undo_rows(result, run), *_boot_rows(result), *_reboot_rows(run)]
+    return [*rows, Content(""), *_undo_rows(result, run), *_boot_rows(result), *_reboot_rows(result)]
 
 
 def _boot_rows(result: RollbackResult) -> list[Line]:
@@ -54,10 +54,10 @@ def _undo_rows(result: RollbackResult, run: Run | None) -> list[Line]:
     return [field("Undo", ("not possible: ", "warn"), "no safety point was taken")]
 
 
-def _reboot_rows(run: Run | None) -> list[Line]:
-    if run is None or not run.reboot:
+def _reboot_rows(result: RollbackResult) -> list[Line]:
+    if not result.reboot:
         return []
-    named = ", ".join(run.reboot[:5]) + (f" and {len(run.reboot) - 5} more" if len(run.reboot) > 5 else "")
+    named = ", ".join(result.reboot[:5]) + (f" and {len(result.reboot) - 5} more" if len(result.reboot) > 5 else "")
     return [field("Reboot", ("seems due: ", "warn"), named)]
 
 

@@ -9,7 +9,6 @@ from datetime import datetime
 from engine.entries import Change, Status
 from engine.results import RollbackPlan
 from engine.text import human_age
-from tui.reboot import reboot_reasons
 from tui.summary import Summary, weight
 from tui.text import Line, Segment, content, count, field, plural, safe, size, stamp
 from tui.widgets.changerows import ChangeRows
@@ -39,7 +38,7 @@ def preview_rows(plan: RollbackPlan, summary: Summary, now: datetime) -> list[Li
     rows.append(_stays(plan))
     rows += [field(label, _few(lines)) for label, lines in (
         ("Boot", plan.boot), ("Kernels", plan.kernels), ("Packages", plan.packages)) if lines]
-    if reboot_reasons(plan):
+    if plan.reboot:
         rows.append(field("Reboot", ("seems due afterwards", "warn")))
     if plan.point.comment:
         rows.append(field("Comment", plan.point.comment))
