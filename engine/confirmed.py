@@ -71,9 +71,11 @@ def unseen(confirmed: Confirmed, plan: RollbackPlan) -> Iterator[bytes]:
             yield change.path
 
 
-def check(confirmed: Confirmed, plan: RollbackPlan) -> None:
-    """Raise RefusedError when a plan that was made anew would do what nobody has confirmed."""
-    grown = list(unseen(confirmed, plan))
+def check(confirmed: Confirmed, plan: RollbackPlan, *, paths: bool = True) -> None:
+    """Raise RefusedError when a plan that was made anew would do what nobody has confirmed. Without `paths` only point,
+    scope and boot sectors have to be the same: who orders a rollback for the next boot knows that the system goes on
+    until then, shuts down and starts, and is told so."""
+    grown = list(unseen(confirmed, plan)) if paths else []
     same = (plan.point.id, plan.scope, plan.boot) == (confirmed.point, confirmed.scope, confirmed.boot)
     if same and not grown:
         return

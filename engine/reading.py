@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
-from engine import audit, bootpieces, points, rollback, scopes, software
+from engine import audit, bootpieces, nextboot, points, rollback, scopes, software
 from engine.audit import AuditEntry
 from engine.bootpieces import BootShown, BootStatus
 from engine.config import settings
@@ -41,12 +41,17 @@ class Reader(Session):
         return StoreStatus(
             printable(store.path), root, True, not os.access(store.path, os.W_OK), total, tree,
             free.f_bavail * free.f_frsize, int(ratio * tree) if ratio and tree else None, len(listed),
-            store.holder(), unfinished, rollback.interrupted(store))
+            store.holder(), unfinished, rollback.interrupted(store), nextboot.pending(store))
 
     def interrupted(self) -> str:
         """Return a sentence about a rollback that was not finished, or "": cheap enough for every command."""
         place = os.path.join(os.path.realpath(os.fsencode(self.config.store)), rollback.JOURNAL)
         return rollback.interrupted(self._store) if os.path.exists(place) else ""
+
+    def ordered(self) -> str:
+        """Return a sentence about a rollback that is ordered for the next boot, or "": cheap as well."""
+        place = os.path.join(os.path.realpath(os.fsencode(self.config.store)), nextboot.PLACE)
+        return nextboot.pending(self._store) if os.path.exists(place) else ""
 
     def points(self) -> list[RestorePoint]:
         """Return all points, newest first, damaged ones included."""

@@ -14,7 +14,7 @@ from engine.points import RestorePoint
 class StoreStatus:
     """Health and size of the store, measured. `limit_bytes` is the size rule's limit (None: no limit known yet),
     `holder` who holds the write lock now ("" for nobody), `unfinished` the operation a crash left ("" for none),
-    `rollback` the state of an interrupted rollback ("" for none)."""
+    `rollback` the state of an interrupted rollback ("" for none), `ordered` one that waits for the next boot."""
 
     path: str
     root: str
@@ -28,6 +28,7 @@ class StoreStatus:
     holder: str
     unfinished: str
     rollback: str
+    ordered: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from engine import bootpieces, reboot, software
+from engine import bootpieces, nextboot, reboot, software
 from engine.config import Config
 from engine.entries import Diff, Entry, Kind, Status
 from engine.errors import DamageError, RefusedError
@@ -209,11 +209,12 @@ def interrupted(store: Store) -> str:
 
 
 def protected(store: Store) -> dict[str, str]:
-    """Return the points that an unfinished rollback needs, with the reason."""
+    """Return the points that an unfinished rollback, or one that is ordered, needs, with the reason."""
     entry = read_journal(store)
+    ordered = nextboot.needed(store)
     if entry is None or entry["phase"] != "applying":
-        return {}
-    return {i: "needed by an interrupted rollback" for i in (entry["point"], entry["safety"]) if i}
+        return ordered
+    return ordered | {i: "needed by an interrupted rollback" for i in (entry["point"], entry["safety"]) if i}
 
 
 def begin(store: Store, config: Config, point: RestorePoint, scope: Scope, safety: str | None,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from engine import points, retention, rollback, scopes
+from engine import nextboot, points, retention, rollback, scopes
 from engine.config import Retention
 from engine.configsave import save_rules
 from engine.errors import NoRoomError, RefusedError, RollpointError, UsageError
@@ -190,6 +190,27 @@ class Engine(Reader):
                                    reboot=entry.get("reboot", ()))
             done = rollback.apply(store, self.config, point, scope, entry, job)
         return self._rolled_back(store, "rollback --undo", point, None, done, entry)
+
+    def may_order(self) -> None:
+        """Raise RefusedError where a rollback cannot be ordered for the next boot."""
+        with clean_errors():
+            nextboot.refuse(self._store, printable(os.path.realpath(os.fsencode(self.config.root))))
+
+    def order(self, plan: RollbackPlan, words: Mapping[str, Any]) -> None:
+        """Order a plan for the next boot (see engine/nextboot.py; `words` go to the program that carries it out)."""
+        rollback.check(plan)
+        self._may_write()
+        store = self._store
+        with clean_errors(), self._writing(store, "rollback --at-next-boot", Job()):
+            nextboot.order(store, plan, words)
+        self._audit(store, "rollback --at-next-boot", plan.point.id, "ordered")
+
+    def take_order_back(self) -> None:
+        """Take back what was ordered for the next boot."""
+        store = self._store
+        with clean_errors(), self._writing(store, "rollback --undo", Job()):
+            nextboot.cancel(store)
+        self._audit(store, "rollback --at-next-boot", "", "taken back")
 
     def _same_root(self, entry: dict[str, Any]) -> None:
         """A system has another name on a rescue CD than while it runs; its machine-id is the same."""

@@ -44,6 +44,8 @@ def old_after(points: Sequence[RestorePoint]) -> float:
 def store_line(status: StoreStatus, points: Sequence[RestorePoint], now: datetime, width: int = 0) -> list[Segment]:
     """Return what matters now in one line: fill against the limit, free room, number of points, the last good one.
     With a width in cells, what is in order goes first when there is no room for all: never a warning."""
+    first: list[Segment] = [("ROLLBACK AT NEXT BOOT", "warn")] if status.ordered else []
+    width = max(1, width - len("ROLLBACK AT NEXT BOOT") - 3) if first and width else width
     groups = [_fill_group(status), _free_group(status), [("Points ", "dim"), (count(len(points)), "")],
               _good_group(points, now)]
     for index in (2, 0, 1, 3):
@@ -51,7 +53,7 @@ def store_line(status: StoreStatus, points: Sequence[RestorePoint], now: datetim
         if width and not fits and all(look not in ("bad", "warn") for _, look in groups[index]):
             groups[index] = []
     parts: list[Segment] = []
-    for group in filter(None, groups):
+    for group in filter(None, [first, *groups]):
         parts += [("   ", ""), *group] if parts else group
     return parts
 
@@ -95,6 +97,9 @@ def health_rows(status: StoreStatus, points: Sequence[RestorePoint], now: dateti
                         _work(status)]
     if status.rollback:
         rows.append(field("Rollback", (status.rollback, "warn" if status.holder else "bad")))
+    if status.ordered:
+        rows.append(field("Next boot", (status.ordered, "warn")))
+        rows.append(field("", ("`rollpoint rollback --undo` takes the order back", "dim")))
     bad = [p for p in points if p.state != "ok"]
     for point in bad[:_FEW]:
         why = point.problems[0] if point.problems else "no reason is recorded"

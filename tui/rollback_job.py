@@ -128,7 +128,7 @@ class DetachedRunner:
         """Return the runner of this store's rollback that is under way, or whose end nobody has seen; None where
         there is no such one."""
         runner = cls(config)
-        runner.run = runner._registry.read()
+        runner.run = runner._registry.read() or runner._registry.adopt()
         if runner.run is None:
             return None
         if not runner._registry.held() and not os.path.exists(runner._registry.log):
@@ -138,12 +138,21 @@ class DetachedRunner:
 
     def start(self, verb: Verb, plan: RollbackPlan | None = None, *, safety_point: bool = True) -> None:
         """Begin: write the order, start the process."""
+        self._start(Run.of(verb, plan, safety_point=safety_point),
+                    make_order(self._config, verb, plan, safety_point=safety_point))
+
+    def start_order(self, order: dict[str, Any]) -> None:
+        """Begin what was ordered for this boot."""
+        self._start(Run("rollback", int(order["number"]), tuple(order["scope"]), bool(order["safety_point"]),
+                        *Run.now()), order)
+
+    def _start(self, run: Run, order: dict[str, Any]) -> None:
         from engine.rescue.itself import module_argv
         from engine.run import detach
 
-        registry, run = self._registry, Run.of(verb, plan, safety_point=safety_point)
+        registry = self._registry
         with registry.claimed() as lock:
-            registry.begin(run, make_order(self._config, verb, plan, safety_point=safety_point))
+            registry.begin(run, order)
             try:
                 argv = [*module_argv("tui.rollback_run", os.path.dirname(registry.order)), registry.order]
                 self._pid = detach(argv, registry.log, (lock,))
@@ -236,7 +245,8 @@ def make_order(config: Config, verb: Verb, plan: RollbackPlan | None, *, safety_
     order: dict[str, Any] = {"config": settings, "verb": verb, "safety_point": safety_point}
     if plan is None:
         return order
-    return order | {"point": plan.point.id, "scope": list(plan.scope), "confirmed": confirmed.seal(plan).document()}
+    return order | {"point": plan.point.id, "number": plan.point.number, "scope": list(plan.scope),
+                    "confirmed": confirmed.seal(plan).document()}
 
 
 def write_result(result: RollbackResult) -> dict[str, Any]:

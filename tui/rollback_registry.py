@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from engine.errors import BusyError
+from engine.errors import BusyError, RollpointError
 from engine.results import RollbackPlan
 
 Verb = Literal["rollback", "resume", "undo"]
@@ -42,10 +42,14 @@ class Run:
     @staticmethod
     def of(verb: Verb, plan: RollbackPlan | None, *, safety_point: bool) -> Run:
         """Return the record of a run that begins now."""
-        now, begun = time.monotonic(), datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         if plan is None:
-            return Run(verb, started=now, begun=begun)
-        return Run(verb, plan.point.number, plan.scope, safety_point, now, begun)
+            return Run(verb, 0, (), False, *Run.now())
+        return Run(verb, plan.point.number, plan.scope, safety_point, *Run.now())
+
+    @staticmethod
+    def now() -> tuple[float, str]:
+        """Return the present for `started` and `begun`."""
+        return time.monotonic(), datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
     @property
     def title(self) -> str:
@@ -58,6 +62,7 @@ class Registry:
     """The files about the rollbacks of one store, below `run_directory`."""
 
     def __init__(self, store: str) -> None:
+        self._store = os.fsencode(store)
         name = hashlib.sha256(os.path.realpath(os.fsencode(store))).hexdigest()[:16]
         base = os.path.join(run_directory(), f"rollback-{name}")
         self.record, self.lock, self.log, self.order = (f"{base}.{end}" for end in ("run", "lock", "log", "order"))
@@ -109,6 +114,20 @@ class Registry:
             return Run(**said | {"scope": tuple(said["scope"])})
         except (OSError, ValueError, TypeError, KeyError):
             return None
+
+    def adopt(self) -> Run | None:
+        """Take over the record of a run that has ended at the last boot, which the store has kept, and return it."""
+        from engine import nextboot
+        from engine.replica.layout import open_store
+
+        with contextlib.suppress(OSError, RollpointError):
+            found = nextboot.outcome(open_store(self._store))
+            if found is not None:
+                for path, data in zip((self.record, self.log), found, strict=True):
+                    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                        file.write(data)
+                return self.read()
+        return None
 
     def forget(self, run: Run | None) -> None:
         """Somebody has seen the end of `run`. A record of another one, begun meanwhile, stays."""

@@ -106,7 +106,7 @@ def run(order: dict[str, Any], out: Writer) -> None:
     if order["verb"] == "rollback":
         plan = engine.plan(engine.resolve(order["point"]), order["scope"], job)
         if "confirmed" in order:        # an order that an older app wrote has none
-            confirmed.check(confirmed.read(order["confirmed"]), plan)
+            confirmed.check(confirmed.read(order["confirmed"]), plan, paths=not order.get("at_boot"))
     out.line(result=write_result(carry_out(engine, order["verb"], plan, job,
                                               safety_point=order["safety_point"])))
 
@@ -117,9 +117,10 @@ def main() -> int:
         signal.signal(number, signal.SIG_IGN)
     out = Writer()
     out.line(pid=os.getpid())
+    order: dict[str, Any] = {}
     try:
         with open(sys.argv[1], encoding="ascii") as file:
-            order = json.load(file)
+            order.update(json.load(file))
         go_aboard(order, out)
         os.unlink(sys.argv[1])
         run(order, out)
@@ -129,7 +130,21 @@ def main() -> int:
     except Exception as error:  # the screen must hear of it, whatever it is
         out.line(error=f"unexpected {type(error).__name__}: {error}", hint="please report this")
         return 1
+    finally:
+        if order.get("at_boot"):
+            keep(str(order["config"]["store"]))
     return 0
+
+
+def keep(store: str) -> None:
+    """Keep how it ended beyond the reboot that follows; where that cannot be, the audit log still tells."""
+    from engine import nextboot
+    from engine.replica.layout import open_store
+    from tui.rollback_registry import Registry
+
+    registry = Registry(store)
+    with contextlib.suppress(OSError, RollpointError):
+        nextboot.ended(open_store(os.fsencode(store)), registry.record, registry.log)
 
 
 if __name__ == "__main__":

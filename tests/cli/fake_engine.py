@@ -107,6 +107,21 @@ class FakeEngine:
     def interrupted(self) -> str:
         return self.world.status.rollback
 
+    def ordered(self) -> str:
+        return self.world.status.ordered
+
+    def may_order(self) -> None:
+        self._work("asked")
+
+    def order(self, plan: RollbackPlan, words: dict[str, Any]) -> None:
+        assert words["at_boot"] and words["confirmed"]["point"] == plan.point.id == words["point"]
+        self.world.status = replace(self.world.status, ordered=f"a rollback to point {words['number']}\x1b is ordered")
+        self._work(f"order safety={words['safety_point']}")
+
+    def take_order_back(self) -> None:
+        self._work("take order back")
+        self.world.status = replace(self.world.status, ordered="")
+
     def points(self) -> list[RestorePoint]:
         if self.world.raises is not None:
             raise self.world.raises

@@ -272,7 +272,7 @@ USAGE = [
     ["rollback", "--resume", "--undo", "--yes"], ["rollback", "3", "--resume", "--yes"],
     ["rollback", "--resume", "--yes"], ["rollback", "--undo", "--dry-run"],
     ["rollback", "--attach"], ["rollback", "3", "--attach"], ["rollback", "--attach", "--undo"],
-    ["rollback", "3", "--at-next-boot"], ["pin"], ["delete"], ["delete", "1", "9", "--yes"], ["verify", "9"],
+    ["rollback", "--undo", "--at-next-boot"], ["pin"], ["delete"], ["delete", "1", "9", "--yes"], ["verify", "9"],
     ["snapshot", "--backend", "lvm"], ["list", "-q", "-v"], ["list", "--jso"], ["demo", "x"],
     ["boot", "x"], ["boot", "show"], ["boot", "status", "3"], ["boot", "show", "9"],
     ["rollback", "3", "--scope", "files", "--scope", "boot"],
@@ -336,6 +336,20 @@ def test_no_command_without_a_terminal(run: Run) -> None:
     ran = run()
     assert ran.code == 2 and "terminal" in ran.err
     assert run("--json").document["error"]["exit_code"] == 2
+
+
+def test_a_rollback_at_the_next_boot_is_ordered_shown_and_taken_back(run: Run, world: World) -> None:
+    assert run("rollback", "3", "--at-next-boot").code == 6 and "order" not in str(world.done)
+    ran = run("rollback", "3", "--at-next-boot", "--yes", "--json", "--no-safety-point")
+    assert ran.code == 0 and world.done[-1] == "order safety=False"
+    assert ran.document["ordered"] and ran.document["result"] is None
+    assert "What changes until then is lost as well (no safety point" in ran.err
+    shown = run("list")
+    assert r"attention: a rollback to point 3\x1b is ordered" in shown.err and "--undo" in shown.err
+    assert any("is ordered" in check["text"] for check in run("doctor", "--json").document["checks"])
+    assert run("rollback", "--undo").code == 6 and world.status.ordered
+    assert run("rollback", "--undo", "--yes").code == 0
+    assert world.done[-1] == "take order back" and "is ordered" not in run("list").err
 
 
 def test_interrupted_rollback_is_announced(run: Run, world: World, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ class Context:
 
     @cached_property
     def engine(self) -> Engine:
-        """The engine. A rollback that was interrupted is announced on stderr when it is first used."""
+        """The engine. A rollback that was interrupted or is ordered is announced on stderr when it is first used."""
         from engine.service import Engine
 
         engine = Engine(self.config)
@@ -73,10 +73,12 @@ class Context:
 
     def _announce(self, engine: Engine) -> None:
         try:
-            state = engine.interrupted()
+            state, ordered = engine.interrupted(), engine.ordered()
         except RollpointError as error:
             self.out.debug(f"no status: {error.message}")     # the verb itself will say what is wrong
             return
+        if ordered:
+            self.out.note(f"attention: {ordered}. `rollpoint rollback --undo` takes the order back.")
         if state:
             self.out.note(f"attention: a rollback was interrupted ({state}). `rollpoint rollback --resume` "
                           "finishes it, `rollpoint rollback --undo` takes it back.")

@@ -146,6 +146,8 @@ def _store(status: StoreStatus) -> Iterator[Finding]:
     if status.rollback:
         yield Finding("warning", f"a rollback was interrupted: {status.rollback}",
                       "`rollpoint rollback --resume` finishes it, `--undo` takes it back")
+    if status.ordered:
+        yield Finding("warning", status.ordered, "`rollpoint rollback --undo` takes the order back")
     if status.holder:
         yield Finding("info", f"in use now by {status.holder}")
 

@@ -22,7 +22,8 @@ _DONE = {"rollback": "Rolled back to", "resume": "Finished the rollback to", "un
 _DETAILS = ("Without POINT the points are listed and a number is asked for. Without --yes the plan is shown "
             "and only a typed yes goes on; with no terminal and no --yes nothing is done. A lost SSH line "
             "does not stop it. A rollback of the running system goes on in a process of its own, from a copy in "
-            "memory: Ctrl-C only ends the watching, and --attach shows it again.")
+            "memory: Ctrl-C only ends the watching, and --attach shows it again. What is ordered with "
+            "--at-next-boot is taken back with --undo.")
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -37,6 +38,8 @@ def configure(parser: ArgumentParser) -> None:
                         help="do not take a point of the present state first")
     parser.add_argument("--resume", action="store_true", help="finish a rollback that was interrupted")
     parser.add_argument("--undo", action="store_true", help="take a rollback back")
+    parser.add_argument("--at-next-boot", action="store_true",
+                        help="show the plan and ask now, and do it at the next boot, before anything else runs")
     parser.add_argument("--attach", action="store_true",
                         help="show the rollback that runs, or how it ended while nobody looked")
 
@@ -51,6 +54,8 @@ def run(context: Context, args: Namespace) -> Answer:
     point = _choose(context, args) if args.point is None else context.resolve(args.point)
     if not args.dry_run:
         _early_refusal(context, args)
+    if args.at_next_boot:
+        context.engine.may_order()
     with context.job(keep_output=False) as job:
         plan = context.engine.plan(point, scope, job)
     return _dry_run(context, plan, args) if args.dry_run else _apply(context, plan, args)
@@ -116,9 +121,40 @@ def _apply(context: Context, plan: RollbackPlan, args: Namespace) -> Answer:
     if plan.empty:
         context.out.info("Nothing differs from that point: there is nothing to roll back.")
         return Answer({**document, "result": None})
+    if args.at_next_boot:
+        return _order(context, plan, args, document)
     confirm(context, f"Roll back to point {plan.point.number}?", args.yes)
     result = _carry_out(context, "rollback", plan, safety_point=not args.no_safety_point)
     return _done(context, result, document, _DONE["rollback"])
+
+
+def _order(context: Context, plan: RollbackPlan, args: Namespace, document: dict[str, Any]) -> Answer:
+    """Order a plan for the next boot."""
+    from tui.commands._confirm import confirm
+    from tui.rollback_job import make_order
+
+    (context.out.info if args.yes else context.out.say)(
+        "At the next boot, before anything else runs. What changes until then is lost as well"
+        + (" (no safety point is taken)." if args.no_safety_point else "; the safety point is taken then."))
+    confirm(context, f"Roll back to point {plan.point.number} at the next boot?", args.yes)
+    words = make_order(context.config, "rollback", plan, safety_point=not args.no_safety_point)
+    context.engine.order(plan, words | {"at_boot": True})
+    context.out.info("Ordered. `systemctl reboot` begins it, `rollpoint rollback --undo` takes the order back, and "
+                     "`rollpoint rollback --attach` shows afterwards how it went.")
+    return Answer({**document, "result": None, "ordered": context.engine.ordered()})
+
+
+def _take_order_back(context: Context, ordered: str, args: Namespace) -> Answer:
+    """Undo what has not happened yet."""
+    from engine.text import message
+    from tui.commands._confirm import confirm, require_terminal
+
+    require_terminal(args.yes)
+    context.out.say(f"{message(ordered[:1].upper() + ordered[1:])}.")
+    confirm(context, "Take the order back?", args.yes)
+    context.engine.take_order_back()
+    context.out.info("Taken back: the next boot is one like any other.")
+    return Answer({"result": None, "ordered": ""})
 
 
 def _carry_out(context: Context, verb: Verb, plan: RollbackPlan | None, *, safety_point: bool = True
@@ -138,7 +174,8 @@ def _attach(context: Context, args: Namespace) -> Answer:
     """Show a rollback that runs in another process."""
     from tui.commands import _watch
 
-    if args.point is not None or args.scope or args.dry_run or args.no_safety_point or args.resume or args.undo:
+    if args.point is not None or args.scope or args.dry_run or args.no_safety_point or args.resume or args.undo or (
+            args.at_next_boot):
         raise UsageError("--attach takes no POINT and no other option")
     context.announce = False
     verb, result = _watch.attach(context)
@@ -154,9 +191,12 @@ def _finish(context: Context, args: Namespace) -> Answer:
 
     if args.resume and args.undo:
         raise UsageError("--resume and --undo do not go together")
-    if args.point is not None or args.scope or args.dry_run or args.no_safety_point:
+    if args.point is not None or args.scope or args.dry_run or args.no_safety_point or args.at_next_boot:
         raise UsageError("--resume and --undo take no POINT and no other option but --yes")
     context.announce = False
+    ordered = context.engine.ordered()
+    if args.undo and ordered:
+        return _take_order_back(context, ordered, args)
     state = context.engine.status().rollback
     if args.resume and not state:
         raise UsageError("no rollback was interrupted: there is nothing to resume")
