@@ -236,3 +236,17 @@ async def test_an_old_last_point_is_called_old() -> None:
         engine.list = [replace(p, created=NOW - timedelta(days=3)) for p in engine.list]
         await press(pilot, "u")
         assert "Last good 3 d ago OLD" in screen_text(pilot)
+
+
+@pytest.mark.parametrize("width", [80, 200])
+async def test_a_rollback_that_waits_for_the_next_boot_is_seen(width: int) -> None:
+    engine = FakeEngine()
+    async with make_app(engine).run_test(size=(width, 24)) as pilot:
+        await settle(pilot)
+        assert "NEXT BOOT" not in screen_text(pilot)
+        engine.state = replace(engine.state, ordered="a rollback to point 9 will be done at the next boot\x1b[31m")
+        await press(pilot, "u")
+        assert "ROLLBACK AT NEXT BOOT" in screen_text(pilot) and "Last good" in screen_text(pilot)
+        await press(pilot, "S")
+        assert "will be done at the next boot" in screen_text(pilot)
+        assert "\x1b" not in screen_text(pilot) and "rollback --undo" in screen_text(pilot)
