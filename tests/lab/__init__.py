@@ -1,0 +1,1 @@
+"""The lab: a real Debian kernel in QEMU, with real LVM, ZFS, GRUB and UEFI."""
