@@ -71,6 +71,19 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
+class Boot:
+    """Boot sectors: the disks whose boot pieces belong to a point (``auto``: those that the system starts from; paths
+    may be image files), whether rollbacks put them back, and whether points keep facts of the machine."""
+
+    disks: tuple[str, ...] = ("auto",)
+    restore: bool = True
+    facts: bool = True
+
+
+_SECTIONS: dict[str, type] = {"boot": Boot, "retention": Retention}
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything that can be set.
 
@@ -86,6 +99,7 @@ class Config:
     excludes: tuple[str, ...] = DEFAULT_EXCLUDES
     databases: tuple[str, ...] = ()
     retention: Retention = Retention()
+    boot: Boot = Boot()
     sources: tuple[str, ...] = ("auto",)
     staging: str | None = None
     read_only: bool = False
@@ -124,11 +138,14 @@ class _Draft:
         if self.problems:
             rest = self.problems[1:11] + (["and more"] if len(self.problems) > 11 else [])
             raise ConfigError(self.problems[0], hint="also: " + "; ".join(rest) if rest else "")
-        prefix = "retention."
-        rules = Retention(**{k[len(prefix):]: v for k, v in self.values.items() if k.startswith(prefix)})
+        nested: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
+        plain: dict[str, Any] = {}
+        for key, value in self.values.items():
+            section, _, name = key.rpartition(".")
+            (nested[section] if section else plain)[name] = value
         origins = {name: self.origins.get(name, "default") for name in _names()}
-        plain = {k: v for k, v in self.values.items() if not k.startswith(prefix)}
-        return Config(retention=rules, origins=origins, notes=tuple(self.notes), home=self.home, **plain)
+        return Config(retention=Retention(**nested["retention"]), boot=Boot(**nested["boot"]), origins=origins,
+                      notes=tuple(self.notes), home=self.home, **plain)
 
 
 def load(config_file: str | None = None, store: str | None = None, root: str | None = None, *,
@@ -245,7 +262,7 @@ def _yaml(draft: _Draft, path: str, data: bytes | None) -> None:
 
 def _mapping(draft: _Draft, path: str, node: Any, prefix: str) -> None:
     known = [key.removeprefix(prefix) for key in KEYS if key.rpartition(".")[0] == prefix[:-1]]
-    known += [] if prefix else ["retention"]
+    known += [] if prefix else list(_SECTIONS)
     if node.id != "mapping":
         name = f"{prefix[:-1]}: " if prefix else ""
         draft.wrong(f"{path}:{node.start_mark.line + 1}",
@@ -260,9 +277,9 @@ def _mapping(draft: _Draft, path: str, node: Any, prefix: str) -> None:
             draft.wrong(f"{path}:{line}", f"{printable(key)}: {_nearest(name, known)}")
         elif name in seen:
             draft.wrong(f"{path}:{line}", f"{key}: expected once, got it again (first in line {seen[name]})")
-        elif key == "retention":
+        elif key in _SECTIONS:
             if not is_tag(value, "null"):
-                _mapping(draft, path, value, "retention.")
+                _mapping(draft, path, value, f"{key}.")
         else:
             try:
                 draft.put(key, KEYS[key](value), message(f"{path}:{line}"))
@@ -343,15 +360,15 @@ def settings(config: Config) -> list[tuple[str, str, str]]:
     """Return every setting as (key, value, origin), all printable, in the order a screen shows them."""
     rows = []
     for key in _names():
-        owner: Any = config.retention if key.startswith("retention.") else config
-        value = getattr(owner, key.rpartition(".")[2])
+        section, _, name = key.rpartition(".")
+        value = getattr(getattr(config, section) if section else config, name)
         rows.append((key, _value_text(key, value), config.origins.get(key, "default")))
     return rows
 
 
 def _names() -> list[str]:
-    plain = [f.name for f in fields(Config) if f.name not in ("retention", "origins", "notes", "home")]
-    return plain + [f"retention.{f.name}" for f in fields(Retention)]
+    plain = [f.name for f in fields(Config) if f.name not in (*_SECTIONS, "origins", "notes", "home")]
+    return plain + [f"{section}.{f.name}" for section, made in _SECTIONS.items() for f in fields(made)]
 
 
 def _value_text(key: str, value: Any) -> str:

@@ -114,6 +114,18 @@ def _source(node: Any) -> str:
         raise Wrong("auto or the absolute path of a mount point", node) from None
 
 
+def _disks(node: Any) -> tuple[str, ...]:
+    expected = "auto, or a list of disks (or image files) as absolute paths"
+    if is_tag(node, "str") and node.value == "auto":
+        return ("auto",)
+    if node.id != "sequence":
+        raise Wrong(expected, node)
+    try:
+        return tuple(dict.fromkeys(_path(child) for child in node.value))
+    except Wrong as wrong:
+        raise Wrong(expected, node, f"{wrong.got} in it") from None
+
+
 def pattern_fault(value: str) -> str:
     """Return "" for an exclude pattern that can be given to rsync, or else what was expected instead."""
     if not value.strip() or "\n" in value or "\r" in value or not encodable(value):
@@ -169,6 +181,7 @@ KEYS: dict[str, Callable[[Any], Any]] = {
     "store": _path, "root": _path, "excludes": _list(_pattern), "exclude": _added(_pattern),
     "databases": _added(_below_root), "sources": _list(_source, 1), "staging": _or_none(_path),
     "read_only": _switch, "compare_checksums": _switch,
+    "boot.disks": _disks, "boot.restore": _switch, "boot.facts": _switch,
     "retention.min_keep": _whole("a whole number of points, at least 1", 1), "retention.min_age": _seconds,
     "retention.max_store_ratio": _or_none(_ratio), "retention.max_age": _or_none(_seconds),
     **{f"retention.{name}": _COUNT for name in ("hourly", "daily", "weekly", "monthly", "yearly")},

@@ -38,6 +38,10 @@ class RefusedError(RollpointError):
     exit_code = 5
 
 
+class NotEmptyError(RefusedError):
+    """A directory to copy into holds something already, and nobody said that it may be replaced."""
+
+
 class NotConfirmedError(RollpointError):
     """The admin did not type `yes`, or there was nobody to ask."""
 

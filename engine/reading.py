@@ -7,14 +7,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
-from engine import audit, points, rollback, software
+from engine import audit, bootpieces, points, rollback, scopes, software
 from engine.audit import AuditEntry
+from engine.bootpieces import BootShown, BootStatus
 from engine.config import settings
 from engine.entries import Change, Diff, Entry, Kind, Life, Version, compare
 from engine.errors import UsageError
 from engine.events import Job
 from engine.points import RestorePoint
-from engine.replica import layout, query, room
+from engine.replica import bootsaved, layout, query, room
 from engine.replica.content import Contents
 from engine.results import FileContent, Measure, ScopeChoice, Software, StoreStatus
 from engine.session import Session, clean_errors
@@ -120,11 +121,8 @@ class Reader(Session):
         return query.unified(old or b"", new or b"", path, older.id, newer.id if newer else "live")
 
     def _live(self, path: bytes) -> bytes | None:
-        try:
-            with open(os.path.join(os.fsencode(self.config.root), path), "rb") as file:
-                return file.read()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        with software.LiveFiles(os.fsencode(self.config.root)).open(path) as file:
+            return None if file is None else file.read()
 
     def content(self, point: RestorePoint | None, path: bytes, limit: int) -> FileContent | None:
         """Return the first `limit` bytes of a regular file of a point, or of the live tree (None), and its size;
@@ -144,6 +142,12 @@ class Reader(Session):
         with self._catalog() as (_, catalog):
             return query.lives(catalog, path)
 
+    def stirred(self, path: bytes = b"") -> dict[bytes, tuple[int, ...]]:
+        """Return for each directory directly in a directory the numbers of the points after which something below it
+        changed or went; those that have nothing of the kind are left out."""
+        with self._catalog() as (_, catalog):
+            return query.stirred(catalog, path)
+
     def live_listing(self, path: bytes = b"") -> list[Entry]:
         """Return what is in a directory of the live tree, by name; none where there is no such directory."""
         with clean_errors():
@@ -156,8 +160,20 @@ class Reader(Session):
 
     def scopes(self, point: RestorePoint) -> list[ScopeChoice]:
         """Return what a rollback to a point can be limited to."""
-        return [ScopeChoice("system", "everything that the point holds"),
-                ScopeChoice("path=", "one file or directory, with all below it")]
+        with self._catalog() as (store, catalog):
+            boot = next(catalog.children(point.number, b"boot"), None) is not None
+            pieces = os.path.isdir(bootsaved.directory(store, point.id))
+        return scopes.choices(point, boot=boot, pieces=pieces)
+
+    def boot_status(self) -> BootStatus:
+        """Return what is in the boot areas of the live system's disks, and whether it will boot."""
+        with clean_errors():
+            return bootpieces.status(self.config)
+
+    def boot_of(self, point: RestorePoint) -> BootShown:
+        """Return the boot pieces of a point beside those of the disks that are here."""
+        with clean_errors():
+            return bootpieces.show(self._settled(), self.config, point)
 
     def audit(self, count: int = 500) -> list[AuditEntry]:
         """Return the last entries of the audit log, newest first."""

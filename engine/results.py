@@ -67,6 +67,27 @@ class Finding:
     hint: str = ""
 
 
+YES, DOUBTFUL, NO = "yes", "doubtful", "no"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Will it boot? The answer (``yes``: nothing speaks against it; ``doubtful``; ``no``) and why: findings of level
+    ``info``, ``warning`` and ``blocker`` (that alone keeps it from booting). `kernel` is the release that starts by
+    itself, "" where nobody can say."""
+
+    answer: str
+    findings: tuple[Finding, ...]
+    kernel: str = ""
+
+    @property
+    def words(self) -> str:
+        """The verdict in one line."""
+        count = sum(f.level != "info" for f in self.findings)
+        return {YES: "it will boot, as far as can be seen", DOUBTFUL: "it may not boot",
+                NO: "it will not boot"}[self.answer] + (f": {count} reasons" if count > 1 else "")
+
+
 @dataclass(frozen=True, slots=True)
 class Software:
     """What becomes of packages (``openssl 3.0.11 -> 3.0.15``) and kernel images from one state to another, in words;
@@ -112,7 +133,7 @@ class RollbackPlan:
 
     point: RestorePoint
     root: str
-    scope: tuple[str, ...]              # ("system",) or ("path=/etc", …)
+    scope: tuple[str, ...]              # ("system",) or ("path=/etc", …): see engine/scopes.py
     diff: Diff                          # older="live" -> newer=point: what rolling back will do to each path
     newer: tuple[RestorePoint, ...]     # points taken after it (roll forward stays possible)
     excluded: tuple[str, ...]
@@ -121,8 +142,13 @@ class RollbackPlan:
     commands: tuple[str, ...]           # the exact commands, printable
     packages: tuple[str, ...] = ()      # "openssl 3.0.15 -> 3.0.11"
     kernels: tuple[str, ...] = ()
-    boot: tuple[str, ...] = ()          # boot sectors that change
+    boot: tuple[str, ...] = ()          # boot sectors that change: "/dev/sda: boot code: zeroes -> GRUB 2 (…)"
     keep: tuple[bytes, ...] = ()        # live files that nobody can read, and that therefore stay
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing differs, no file and no boot sector."""
+        return not self.diff.changes and not self.boot
 
     @property
     def blocked(self) -> bool:
@@ -140,6 +166,8 @@ class RollbackResult:
     verified: bool
     differences: tuple[str, ...]        # printable lines: what still differs after it (excluded things never count)
     seconds: float
+    boot: Verdict | None = None         # whether the system will boot now; None where that was not touched
+    boot_applied: tuple[str, ...] = ()  # boot sectors that were written, a line each
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import secrets
 import stat
 import time
 from collections import defaultdict
@@ -18,57 +19,46 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from engine import software
+from engine import bootpieces, software
 from engine.config import Config
 from engine.entries import Diff, Entry, Kind, Status
-from engine.errors import DamageError, RefusedError, UsageError
+from engine.errors import DamageError, RefusedError
 from engine.events import Job, step
 from engine.machine.mounts import Space, private_space
 from engine.points import RestorePoint
-from engine.replica import query, rsync
+from engine.replica import bootsaved, query, rsync
 from engine.replica.catalog import Catalog
 from engine.replica.disk import apply_attributes, clone_file, read_entry, walk
 from engine.replica.layout import Store, check_source, read_document, user_name, write_document
 from engine.replica.opened import open_point
 from engine.replica.source import View, filters, view
-from engine.results import Finding, RollbackPlan
+from engine.results import Finding, RollbackPlan, Verdict
 from engine.run import scratch
-from engine.text import human_size, inner_path, message, printable, shown_path
+from engine.scopes import Scope
+from engine.text import human_size, message, printable, shown_path
 
 JOURNAL = b"rollback.yaml"
 _SPARE = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
-    """What a rollback may touch: everything (no paths), or these paths and what is in them."""
+class Applied:
+    """What applying came to: how many entries changed, what still differs (printable lines), seconds, the boot sectors
+    that were written, and whether the system will boot now (None: it has no bearing on that)."""
 
-    paths: tuple[bytes, ...] = ()
-
-    @staticmethod
-    def parse(words: Sequence[str]) -> Scope:
-        """Return the scope that ``system`` or ``path=/etc`` … name. Raises UsageError."""
-        paths: list[bytes] = []
-        for word in words:
-            name, _, value = word.partition("=")
-            if name == "path" and inner_path(value):
-                paths.append(inner_path(value))
-            elif word != "system":
-                raise UsageError(f"{word!r} is no scope", hint="use system or path=PATH")
-        if paths and "system" in words:
-            raise UsageError("the scopes system and path=… exclude each other", hint="name one kind of scope")
-        return Scope(tuple(dict.fromkeys(paths)))
-
-    def words(self) -> tuple[str, ...]:
-        """Return the scope as the command line writes it."""
-        return tuple(f"path={os.fsdecode(b'/' + p)}" for p in self.paths) or ("system",)
+    count: int
+    differences: tuple[str, ...]
+    seconds: float
+    boot: tuple[str, ...]
+    verdict: Verdict | None
 
 
 def plan(store: Store, config: Config, catalog: Catalog, point: RestorePoint, scope: Scope, job: Job) -> RollbackPlan:
     """Return what going back to `point` would change; nothing is touched."""
-    config = sparing(config, point)
+    config = sparing(config, point, scope)
     root = os.path.realpath(os.fsencode(config.root))
     now = query.diff_live(store, config, catalog, point, scope.paths, job)
+    now = Diff(now.older, now.newer, tuple(c for c in now.changes if not scope.spares(c.path)))
     hidden = unreadable(now, root)
     diff = inverted(Diff(now.older, now.newer, tuple(c for c in now.changes if c.path not in hidden)))
     listed = query.points(store)
@@ -78,20 +68,21 @@ def plan(store: Store, config: Config, catalog: Catalog, point: RestorePoint, sc
     changed = software.compare(software.LiveFiles(root), software.PointFiles(store, catalog, point.number),
                                [c.path for c in diff.changes])
     findings += [Finding("warning", note) for note in changed.notes]
+    pieces = bootpieces.plan(store, config, point, scope)
+    findings += [*pieces.findings, *bootpieces.foresee(store, config, catalog, point, scope, pieces)]
     return RollbackPlan(
-        point, printable(root), scope.words(), diff, tuple(p for p in listed if p.number > point.number),
+        point, printable(root), scope.words, diff, tuple(p for p in listed if p.number > point.number),
         tuple(printable(os.fsencode(p)) for p in config.excludes),
         tuple(shown_path(os.fsencode(d).strip(b"/")) for d in config.databases), tuple(findings),
-        _commands(store, config, point, scope), changed.packages, changed.kernels,
-        keep=tuple(hidden))
+        _commands(store, config, point, scope), changed.packages, changed.kernels, pieces.words, tuple(hidden))
 
 
-def sparing(config: Config, point: RestorePoint) -> Config:
+def sparing(config: Config, point: RestorePoint, scope: Scope) -> Config:
     """Return the configuration with what was left out of the point added to what is excluded now: a rollback must not
-    delete what the point never held."""
+    delete what the point never held. What the scope leaves alone is excluded too."""
     excludes = dict.fromkeys((*config.excludes, *point.doc.get("excludes", ())))
     databases = dict.fromkeys((*config.databases, *point.doc.get("databases", ())))
-    return dataclasses.replace(config, excludes=tuple(excludes), databases=tuple(databases))
+    return scope.narrowed(dataclasses.replace(config, excludes=tuple(excludes), databases=tuple(databases)))
 
 
 def unreadable(diff: Diff, root: bytes) -> list[bytes]:
@@ -109,7 +100,10 @@ def inverted(diff: Diff) -> Diff:
 
 def _findings(store: Store, config: Config, catalog: Catalog, point: RestorePoint, scope: Scope, diff: Diff,
               root: bytes) -> Iterator[Finding]:
-    if point.state != "ok":
+    if bootsaved.only_boot(point):
+        yield Finding("warning", f"point {point.id} is damaged, but not its files: {point.problems[0]}",
+                      "a later point may have boot pieces that are whole")
+    elif point.state != "ok":
         yield Finding("blocker", f"point {point.id} is damaged: {point.problems[0] if point.problems else ''}",
                       "choose another point; `rollpoint verify` says what is damaged")
     try:
@@ -129,15 +123,40 @@ def _findings(store: Store, config: Config, catalog: Catalog, point: RestorePoin
 
 
 def _room(diff: Diff, root: bytes) -> Iterator[Finding]:
-    grows = sum((c.new.size if c.new else 0) - (c.old.size if c.old else 0) for c in diff.changes
-                if c.status is not Status.DELETED)
-    largest = max((c.new.size for c in diff.changes if c.new), default=0)
-    room = os.statvfs(root)
-    free, needed = room.f_bavail * room.f_frsize, max(0, grows) + largest + _SPARE
-    if needed > free and (grows > 0 or largest):
-        yield Finding("blocker", f"not enough room on {printable(root)}: {human_size(needed)} are needed while "
-                      f"files are put back, {human_size(free)} are free",
-                      f"free {human_size(needed - free)} first, or roll back some paths only")
+    """Yield a blocker for each file system (a small /boot too) that could not hold what is put back: deletions come
+    after the copies, and a file that is replaced is there twice for a moment."""
+    grows: dict[bytes, int] = defaultdict(int)
+    largest: dict[bytes, int] = defaultdict(int)
+    tops: dict[bytes, bytes] = {}
+    for change in diff.changes:
+        if change.new is None or change.status is Status.ATTRS:
+            continue
+        parent = os.path.dirname(change.path)
+        if parent not in tops:
+            tops[parent] = _top(root, parent)
+        place = tops[parent]
+        grows[place] += change.new.size - (change.old.size if change.old else 0)
+        if change.old is not None:
+            largest[place] = max(largest[place], change.new.size)
+    for place in sorted(grows):
+        room = os.statvfs(place)
+        free, all_of_it = room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize
+        needed = max(0, grows[place]) + largest[place] + min(_SPARE, all_of_it // 50)
+        if needed > free and (grows[place] > 0 or largest[place]):
+            yield Finding("blocker", f"not enough room on {printable(place)}: {human_size(needed)} are needed while "
+                          f"files are put back, {human_size(free)} are free",
+                          f"free {human_size(needed - free)} first, or roll back some paths only")
+
+
+def _top(root: bytes, path: bytes) -> bytes:
+    """Return the top directory of the file system that a path of the target lies on, or will."""
+    place = os.path.join(root, path) if path else root
+    while not os.path.isdir(place):
+        place = os.path.dirname(place)
+    device = os.stat(place).st_dev
+    while place != root and os.stat(os.path.dirname(place)).st_dev == device:
+        place = os.path.dirname(place)
+    return place
 
 
 def _options(config: Config, scope: Scope) -> list[str]:
@@ -196,54 +215,82 @@ def protected(store: Store) -> dict[str, str]:
 
 
 def begin(store: Store, config: Config, point: RestorePoint, scope: Scope, safety: str | None,
-          keep: Sequence[bytes] = (), *, undo: bool = False) -> dict[str, Any]:
-    """Write the journal of a rollback that is about to change the target, and return it."""
-    entry = {"phase": "applying", "point": point.id, "root": printable(os.path.realpath(os.fsencode(config.root))),
-             "scope": [printable(os.fsencode(w)) for w in scope.words()],
-             "paths": [p.hex() for p in scope.paths], "keep": [p.hex() for p in keep], "safety": safety,
-             "undo": undo, "user": user_name(), "pid": os.getpid(),
-             "started": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")}
+          keep: Sequence[bytes] = (), *, undo: bool = False, of: str = "") -> dict[str, Any]:
+    """Write the journal of a rollback that is about to change the target, and return it. `of` is the id of the rollback
+    that this one undoes."""
+    now = datetime.now(UTC)
+    entry = {"id": of or f"{now:%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(4)}", "phase": "applying", "point": point.id,
+             "root": printable(os.path.realpath(os.fsencode(config.root))),
+             "scope": [printable(os.fsencode(w)) for w in scope.words], "paths": _hex(scope.paths),
+             "but": _hex(scope.but), "mounts": _hex(scope.mounts), "boot": scope.boot, "keep": _hex(keep),
+             "safety": safety, "undo": undo, "user": user_name(), "pid": os.getpid(),
+             "started": now.strftime("%Y-%m-%d %H:%M:%S UTC")}
     write_document(store.place(JOURNAL), entry)
+    bootpieces.tidy(store, str(entry["id"]))
     return entry
+
+
+def _hex(paths: Sequence[bytes]) -> list[str]:
+    return [p.hex() for p in paths]
 
 
 def scope_of(entry: dict[str, Any]) -> Scope:
     """Return the scope that a journal holds."""
-    return Scope(tuple(bytes.fromhex(p) for p in entry["paths"]))
+    paths, but, mounts = (tuple(bytes.fromhex(p) for p in entry.get(k, ())) for k in ("paths", "but", "mounts"))
+    return Scope(tuple(entry["scope"]), paths, but, mounts, bool(entry.get("boot")))
 
 
 # --- applying ------------------------------------------------------------------------------------------------------
 
 
 def apply(store: Store, config: Config, point: RestorePoint, scope: Scope, entry: dict[str, Any], job: Job,
-          expected: int | None = None) -> tuple[int, tuple[str, ...], float]:
-    """Make the target what the point holds, as far as the scope goes; returns (entries changed, what still differs as
-    printable lines, seconds). The caller holds the write lock and has written the journal.
+          expected: int | None = None) -> Applied:
+    """Make the target what the point holds, as far as the scope goes: files, then boot sectors; undoing goes the other
+    way round. The caller holds the write lock and has written the journal.
 
     Raises RollpointError; the journal then stays and the rollback can be resumed or undone.
     """
     started = time.monotonic()
-    config = sparing(config, point)
     step("rollback-begun")
+    undo = bool(entry["undo"])
+    boot, left = bootpieces.restore(store, config, entry, job) if undo else ((), ())
+    count, differences = _apply_files(store, sparing(config, point, scope), point, scope, entry, job, expected)
+    os.sync()
+    if not undo:
+        boot, left = bootpieces.restore(store, config, entry, job)
+    verdict = bootpieces.verdict(config, scope.paths)
+    write_document(store.place(JOURNAL), entry | {"phase": "undone" if undo else "done"})
+    if undo:
+        bootpieces.tidy(store)
+    step("rollback-done")
+    return Applied(count, (*differences, *left), time.monotonic() - started, boot, verdict)
+
+
+def _apply_files(store: Store, config: Config, point: RestorePoint, scope: Scope, entry: dict[str, Any], job: Job,
+                 expected: int | None) -> tuple[int, list[str]]:
+    """Return how many entries changed, and what still differs."""
     with Catalog.open(store) as catalog, _opened(
             store, config, catalog, point, entry, job) as (source, target, listed):
         _split_links(catalog, point, target.path, scope, job)
         parents = _missing_parents(catalog, point, target.path, scope)
         step("rollback-opened")
         count, unwritten = _run(_argv(config, scope, source, target, listed), job, "putting back", expected)
-        if unwritten:
-            _, unwritten = _run(_argv(config, scope, source, target, listed), job, "putting back", None)
-        for entry_of_parent in reversed(parents):
-            apply_attributes(os.path.join(target.path, entry_of_parent.path), entry_of_parent)
-        step("rollback-copied")
         differences: list[str] = []
-        _run(_argv(config, scope, source, target, listed, ["--dry-run"]), job, "verifying", None, differences)
+        # Once more where something is not right yet: what could not be written at first, or what rsync did to another
+        # name of a file that it had already looked at (see snapshot.py).
+        for again in (False, True):
+            if again or unwritten:
+                _, unwritten = _run(_argv(config, scope, source, target, listed), job, "putting back", None)
+            for entry_of_parent in reversed(parents):
+                apply_attributes(os.path.join(target.path, entry_of_parent.path), entry_of_parent)
+            step("rollback-copied")
+            differences.clear()
+            _run(_argv(config, scope, source, target, listed, ["--dry-run"]), job, "verifying", None, differences)
+            if not differences:
+                break
         for problem in unwritten if differences else ():
             job.warn(message(problem))
-    os.sync()
-    write_document(store.place(JOURNAL), entry | {"phase": "undone" if entry["undo"] else "done"})
-    step("rollback-done")
-    return count, tuple(differences), time.monotonic() - started
+    return count, differences
 
 
 @contextmanager
@@ -308,6 +355,13 @@ def _missing_parents(catalog: Catalog, point: RestorePoint, target: bytes, scope
             if row is not None and not os.path.lexists(os.path.join(target, parent)):
                 found.append(row.entry)
     return list(dict.fromkeys(found))
+
+
+def same_boot(store: Store, config: Config, plan_: RollbackPlan, scope: Scope) -> None:
+    """Raise RefusedError when the boot sectors that would change are no longer those that the plan has shown."""
+    if bootpieces.plan(store, config, plan_.point, scope).words != plan_.boot:
+        raise RefusedError("the boot sectors are not as they were when this was planned; nothing was changed",
+                           hint="look at the plan again")
 
 
 def check(plan_: RollbackPlan) -> None:

@@ -92,6 +92,22 @@ class Process:
         """Wait for the end and return the exit status (negative: the signal that ended it)."""
         return self._child.wait()
 
+    def poll(self) -> int | None:
+        """Return the exit status if the program has ended, else None."""
+        return self._child.poll()
+
+    def abandon(self) -> None:
+        """Let go of the program without waiting for it; kill it and its children if it still runs.
+
+        One that hangs in the kernel, on a dead disk or server, does not even hear SIGKILL.
+        """
+        if self._child.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(timeout=0.2)
+        self._stderr.close()
+
     def check(self, ok: Sequence[int] = (0,)) -> int:
         """Wait for the end; raise ToolError when the status is not in `ok`."""
         status = self.wait()
@@ -145,9 +161,10 @@ def scratch() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="rollpoint-", dir=place)
 
 
-def detach(argv: Sequence[Arg], log: str) -> int:
-    """Start a program that outlives us and our terminal; its output goes to the file `log`. Returns its pid."""
+def detach(argv: Sequence[Arg], log: str, keep: Sequence[int] = ()) -> int:
+    """Start a program that outlives us and our terminal; its output goes to the file `log`, and it inherits the
+    descriptors `keep` (a lock that is to last as long as it lives). Returns its pid."""
     with open(log, "ab") as out, open(os.devnull, "rb") as null:
         child = subprocess.Popen(list(argv), stdin=null, stdout=out, stderr=out, start_new_session=True,
-                                 close_fds=True)
+                                 close_fds=True, pass_fds=tuple(keep))
     return child.pid

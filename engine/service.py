@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from engine import points, retention, rollback
+from engine import points, retention, rollback, scopes
 from engine.config import Retention
 from engine.configsave import save_rules
 from engine.errors import NoRoomError, RefusedError, RollpointError, UsageError
@@ -21,6 +21,7 @@ from engine.replica import delete, layout, mounted, query, recover, repair, room
 from engine.replica import restore as restoring
 from engine.replica.layout import Store
 from engine.replica.snapshot import Snapshot
+from engine.rescue import kit
 from engine.results import (
     Fate,
     PruneResult,
@@ -32,6 +33,7 @@ from engine.results import (
     SnapshotResult,
     VerifyReport,
 )
+from engine.rollback import Applied
 from engine.session import clean_errors, is_full
 from engine.text import human_size, printable
 
@@ -85,6 +87,7 @@ class Engine(Reader):
             taken = Snapshot(store, self.config, request, job)
             doc = taken.take()
         layout.keep_reserve(store)
+        kit.refresh(store, job)
         point = next(p for p in query.points(store) if p.id == doc["id"])
         counts = doc["changed"]
         return SnapshotResult(
@@ -122,20 +125,21 @@ class Engine(Reader):
     # --- going back --------------------------------------------------------------------------------------------------
 
     def plan(self, point: RestorePoint, scope: Sequence[str], job: Job) -> RollbackPlan:
-        """Return what rolling back to a point would change (``system`` or ``path=PATH`` …); touches nothing."""
+        """Return what rolling back to a point would change (`scope`: see engine/scopes.py); touches nothing."""
         with self._catalog() as (store, catalog):
-            return rollback.plan(store, self.config, catalog, point, rollback.Scope.parse(scope), job)
+            return rollback.plan(store, self.config, catalog, point, scopes.resolve(scope, self.config, point), job)
 
     def rollback(self, plan: RollbackPlan, job: Job, *, safety_point: bool = True) -> RollbackResult:
         """Carry out a plan: a safety point first (unless told not to), then the journal, the copies, verification."""
         rollback.check(plan)
         self._may_write()
-        scope = rollback.Scope.parse(plan.scope)
+        scope = scopes.resolve(plan.scope, self.config, plan.point)
         store = self._store
         with clean_errors(), self._writing(store, "rollback", job):
             if rollback.interrupted(store):
                 raise RefusedError(rollback.interrupted(store), hint="use --resume or --undo")
             layout.check_source(store, os.path.realpath(os.fsencode(self.config.root)))
+            rollback.same_boot(store, self.config, plan, scope)
             safety = None
             if safety_point:
                 comment = f"before the rollback to {plan.point.id}"
@@ -147,9 +151,10 @@ class Engine(Reader):
         return self._rolled_back(store, "rollback", point, safety, done)
 
     def _rolled_back(self, store: Store, verb: str, point: RestorePoint, safety: RestorePoint | None,
-                     done: tuple[int, tuple[str, ...], float]) -> RollbackResult:
-        self._audit(store, verb, point.id, "differences" if done[1] else "done")
-        return RollbackResult(point, safety, done[0], not done[1], done[1], done[2])
+                     done: Applied) -> RollbackResult:
+        self._audit(store, verb, point.id, "differences" if done.differences else "done", "; ".join(done.boot))
+        return RollbackResult(point, safety, done.count, not done.differences, done.differences, done.seconds,
+                              done.verdict, done.boot)
 
     def resume(self, job: Job) -> RollbackResult:
         """Finish an interrupted rollback."""
@@ -177,7 +182,7 @@ class Engine(Reader):
             point = points.resolve(query.points(store), entry["safety"])
             scope = rollback.scope_of(entry)
             keep = [bytes.fromhex(p) for p in entry["keep"]]
-            entry = rollback.begin(store, self.config, point, scope, point.id, keep, undo=True)
+            entry = rollback.begin(store, self.config, point, scope, point.id, keep, undo=True, of=entry.get("id", ""))
             done = rollback.apply(store, self.config, point, scope, entry, job)
         return self._rolled_back(store, "rollback --undo", point, None, done)
 
@@ -291,7 +296,9 @@ class Engine(Reader):
         self._may_write()
         store = self._store
         with clean_errors(), store.write_lock("repair"):
+            mended = kit.mend(store, job)
             report = repair.repair(store, job)
+            report = replace(report, done=(*report.done, *mended))
         self._audit(store, "repair", "", "damage" if report.left else "done", "; ".join(report.done))
         return report
 

@@ -13,6 +13,7 @@ from engine.machine import packages
 from engine.replica.catalog import Catalog
 from engine.replica.content import Contents
 from engine.replica.layout import Store
+from engine.replica.query import live_entry
 from engine.results import Software
 from engine.run import scratch
 
@@ -40,7 +41,8 @@ class PointFiles:
 
 
 class LiveFiles:
-    """The files of a tree on this machine, as `packages.Files`."""
+    """The files of a tree on this machine, as `packages.Files`. Symbolic links are not followed: one could lead out of
+    the tree, and a point's are not followed either."""
 
     def __init__(self, root: bytes) -> None:
         self._root = root
@@ -48,19 +50,17 @@ class LiveFiles:
     @contextmanager
     def open(self, path: bytes) -> Iterator[IO[bytes] | None]:
         """Open a regular file for reading; None where there is none."""
-        full = os.path.join(self._root, path)
-        if not os.path.isfile(full):
+        entry = live_entry(self._root, path)
+        if entry is None or entry.kind is not Kind.FILE:
             yield None
             return
-        with open(full, "rb") as file:
+        with open(os.path.join(self._root, path), "rb") as file:
             yield file
 
     def names(self, path: bytes) -> list[bytes]:
         """Return the names in a directory."""
-        try:
-            return os.listdir(os.path.join(self._root, path))
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+        entry = live_entry(self._root, path)
+        return os.listdir(os.path.join(self._root, path)) if entry is not None and entry.kind is Kind.DIR else []
 
 
 def compare(old: packages.Files, new: packages.Files, changed: Sequence[bytes] | None = None) -> Software:

@@ -13,6 +13,7 @@ import fcntl
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -23,6 +24,10 @@ import pytest
 
 PREFIX = "rollpoint-test-"
 _OURS = re.compile(rf"{PREFIX}(\d+)-")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that runs the tests in the background leaves Ctrl-C ignored, and programs started from here inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # --- tiers ---

@@ -200,13 +200,15 @@ def acl(w: World, a: int, b: int, c: int) -> None:
         if os.path.isdir(path) and c % 2:
             _xattr(path, b"system.posix_acl_default", None if c % 8 == 1 else _acl(b))
         else:
-            _xattr(path, b"system.posix_acl_access", None if c % 8 == 0 else _acl(b))
+            # The owner of a directory keeps the right to enter it, or the record of the tree could not be made.
+            owner = 7 if os.path.isdir(path) else 6 + b % 2
+            _xattr(path, b"system.posix_acl_access", None if c % 8 == 0 else _acl(b, owner))
 
 
-def _acl(number: int) -> bytes:
+def _acl(number: int, owner: int = 7) -> bytes:
     none = 0xFFFFFFFF
     entries = [
-        (0x01, 6 + number % 2, none),
+        (0x01, owner, none),
         (0x02, number % 8, 1000 + number % 3),
         (0x04, number // 2 % 8, none),
         (0x08, 5, 50),

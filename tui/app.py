@@ -19,35 +19,49 @@ from textual.app import App
 from textual.binding import Binding
 from textual.screen import Screen
 from textual.scrollbar import ScrollBar
+from textual.widgets import Input
 
 from tui.engine_api import EngineLike
 from tui.jobs import LongJob
+from tui.places import PLACES, place
 from tui.rollback_job import Runner, ThreadRunner
+from tui.rollback_registry import Run
+from tui.styles import style_sheets
 from tui.text import safe
 from tui.theme import THEMES, Look, PlainScrollBarRender, choose
+from tui.threads import AskThreads
 
 if TYPE_CHECKING:
     from engine.config import Config
+    from tui.palette import Command
+    from tui.screens.base import EngineCalls
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+STOP_SECONDS = 60.0
+"""How long work that was told to stop may take to do so before the program ends without it."""
 
 
 class RollpointApp(App[int]):
     """The app. `clock` and `host` are given by tests and by the makers of pictures, so that these do not change."""
 
-    CSS_PATH = ["app.tcss", "dialogs.tcss", "changes.tcss", "browse.tcss", "rollback.tcss", "house.tcss"]
+    CSS = style_sheets("app.tcss", "dialogs.tcss", "changes.tcss", "browse.tcss", "rollback.tcss", "house.tcss")
     TITLE = "Rollpoint"
     ENABLE_COMMAND_PALETTE = False
     NOTIFICATION_TIMEOUT = 8
     BINDINGS = [
-        Binding("question_mark", "help", "Help", show=False), Binding("f1", "help", "Help", show=False),
+        Binding("question_mark", "help", "Help", show=False),
+        Binding("f1", "help", "Help", show=False, priority=True),
+        # Of priority, so that it acts before the next key arrives: what is typed ahead must not run as commands.
+        Binding("colon", "palette_by_letter", "What can be done", show=False, priority=True),
+        Binding("ctrl+p", "palette", "What can be done", show=False, priority=True),
         Binding("t", "light", "Light or dark", show=False),
         Binding("ctrl+c", "quit", "Quit", show=False, priority=True),
         Binding("ctrl+q", "quit", "Quit", show=False, priority=True)]
 
     def __init__(self, engine: EngineLike, *, read_only: bool = False, host: str = "", root: str = "/",
                  store: str = "", clock: Callable[[], datetime] | None = None, look: Look | None = None,
-                 make_runner: Callable[[], Runner] | None = None) -> None:
+                 make_runner: Callable[[], Runner] | None = None,
+                 find_runner: Callable[[], Runner | None] | None = None) -> None:
         self._look = look or choose()
         ScrollBar.renderer = PlainScrollBarRender
         # Decided before the app exists: with NO_COLOR and an ANSI theme set later, Textual paints black on black.
@@ -61,8 +75,14 @@ class RollpointApp(App[int]):
         self.root_shown, self.store_shown = safe(root), safe(store)
         self.now: Callable[[], datetime] = clock or (lambda: datetime.now(UTC))
         self.make_runner: Callable[[], Runner] = make_runner or (lambda: ThreadRunner(engine))
+        self.find_runner: Callable[[], Runner | None] = find_runner or (lambda: None)
+        self.watched_run: Run | None = None     # the one a screen has shown
+        self.seen_run: Run | None = None        # the one whose end it has shown
+        self.restored = 0       # how often something was put back: what a screen has read before that is old
         self.running: dict[LongJob, tuple[str, bool]] = {}
         self.open_questions: set[object] = set()    # what the engine was asked and has not answered yet
+        self.threads = AskThreads()
+        self.abandoned = False          # whether it was decided not to wait for work that does not stop
         self.left_running = ""
         self.ended_by = 0
 
@@ -74,14 +94,20 @@ class RollpointApp(App[int]):
 
     def on_mount(self) -> None:
         """Let signals end the app as if by a key, so that the terminal is given back as it was."""
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(self.threads)
         if not self.is_headless:
-            loop = asyncio.get_running_loop()
             for number in _SIGNALS:
                 loop.add_signal_handler(number, self._signalled, number)
 
     def on_unmount(self) -> None:
         """However the app ends: nobody is left to watch work that may be broken off."""
         self.cancel_all()
+
+    def _fatal_error(self) -> None:
+        """A defect of ours: leave without the framework's traceback, which prints all local variables over the screen.
+        `show` raises the error again once the terminal is given back, and the command line reports it."""
+        self._close_messages_no_wait()
 
     def _signalled(self, number: int) -> None:
         self.ended_by = number
@@ -121,6 +147,56 @@ class RollpointApp(App[int]):
         if isinstance(screen, EngineCalls) and not isinstance(screen, HelpScreen):
             self.push_screen(HelpScreen(screen.KEYS, screen.NOTES))
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A colon that is typed into a line belongs to the line."""
+        return action != "palette_by_letter" or not isinstance(self.focused, Input)
+
+    def action_palette_by_letter(self) -> None:
+        """What can be done on the screen in front."""
+        self.action_palette()
+
+    def action_palette(self) -> None:
+        """What can be done on the screen in front."""
+        from tui.screens.base import EngineCalls
+        from tui.screens.palette import PaletteScreen
+
+        async def chosen(command: Command | None) -> None:
+            if command is not None:
+                await self.run_action(command.action, default_namespace=command.node)
+
+        screen = self.screen
+        if isinstance(screen, EngineCalls) and screen.HAS_PALETTE:
+            self.push_screen(PaletteScreen(self._commands(screen)), chosen)
+
+    def _commands(self, screen: EngineCalls) -> list[Command]:
+        """The screen's own keys, then the places that are not open already, then what every screen has."""
+        from tui.palette import Bound, Command, own_commands
+
+        front = self.screen
+        bound = {key: Bound(found.binding.action, found.node) for key, found in front.active_bindings.items()}
+        found = [c for c in own_commands(screen.KEYS, bound, screen.why_not) if not c.action.startswith("app.place(")]
+        if not front.is_modal:
+            here, ours = screen.here(), {b.action for b in bound.values()}
+            found += [Command(p.key if p.action in ours else "", p.text, p.action, self) for p in PLACES
+                      if not p.why_not(here) and all(type(s).__name__ != p.screen for s in self.screen_stack)]
+        rest = (("?", "the keys of this screen", "help"), ("t", "light or dark", "light"),
+                ("ctrl+q", "leave Rollpoint", "quit"))
+        return found + [Command(key, text, f"app.{action}", self) for key, text, action in rest
+                        if all(c.action != f"app.{action}" for c in found)]
+
+    def action_place(self, name: str) -> None:
+        """Go to a place, or say why that is not possible now."""
+        from tui.screens.base import EngineCalls
+
+        screen, target = self.screen, place(name)
+        if isinstance(screen, EngineCalls):
+            here = screen.here()
+            why = target.why_not(here)
+            if why:
+                screen.say(why, "warn")
+            else:
+                self.push_screen(target.make(here), screen.back_from_place)
+
     def action_light(self) -> None:
         """Light for dark, dark for light."""
         self._look = self._look.other()
@@ -158,16 +234,27 @@ def run_app(config: Config) -> int:
         sys.stderr.write(f"rollpoint: {safe(why)}\nhint: `rollpoint list` and the other commands need none\n")
         return 2
     from engine.service import Engine
-    from tui.output import silence_streams
     from tui.rollback_job import DetachedRunner
 
     app = RollpointApp(Engine(config), read_only=config.read_only, root=config.root, store=config.store,
-                       make_runner=lambda: DetachedRunner(config))
+                       make_runner=lambda: DetachedRunner(config), find_runner=lambda: DetachedRunner.attach(config))
+    return show(app)
+
+
+def show(app: RollpointApp) -> int:
+    """Run the app on this terminal and return its exit code; on the way out, wait for work that was told to stop, and
+    for nothing else."""
+    from tui.output import silence_streams
+
     try:
         app.run(mouse=os.environ.get("ROLLPOINT_MOUSE", "1") != "0")
     except OSError:
         if not app.ended_by:    # after a hangup there is no terminal to give back, and that is no fault
             raise
+    if app._exception is not None:
+        raise app._exception
+    if app.running and not app.abandoned:   # it was told to stop; the store should be as it was before this ends
+        app.threads.join(STOP_SECONDS)
     try:
         if app.left_running:
             sys.stderr.write(f"{app.left_running}\n")

@@ -180,6 +180,9 @@ def open_app(context: Context) -> int:
     if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
         raise UsageError("the full-screen app needs a terminal", hint="`rollpoint --help` shows the commands")
     config = context.config
+    from tui.environment import tidy
+
+    tidy(os.environ)
     try:
         from tui.app import run_app
     except ModuleNotFoundError as error:

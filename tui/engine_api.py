@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from engine.audit import AuditEntry
-from engine.config import Retention
-from engine.entries import Change, Diff, Entry, Life, Version
-from engine.events import Job
-from engine.points import RestorePoint
-from engine.results import (
-    Fate,
-    FileContent,
-    Measure,
-    PruneResult,
-    RepairReport,
-    RestoreResult,
-    RollbackPlan,
-    RollbackResult,
-    ScopeChoice,
-    SnapshotRequest,
-    SnapshotResult,
-    Software,
-    StoreStatus,
-    VerifyReport,
-)
+if TYPE_CHECKING:
+    from engine.audit import AuditEntry
+    from engine.bootpieces import BootShown, BootStatus
+    from engine.config import Retention
+    from engine.entries import Change, Diff, Entry, Life, Version
+    from engine.events import Job
+    from engine.points import RestorePoint
+    from engine.results import (
+        Fate,
+        FileContent,
+        Measure,
+        PruneResult,
+        RepairReport,
+        RestoreResult,
+        RollbackPlan,
+        RollbackResult,
+        ScopeChoice,
+        SnapshotRequest,
+        SnapshotResult,
+        Software,
+        StoreStatus,
+        VerifyReport,
+    )
 
 
 class EngineLike(Protocol):
@@ -36,6 +38,7 @@ class EngineLike(Protocol):
     def settings(self) -> list[tuple[str, str, str]]: ...
     def audit(self, count: int = 500) -> list[AuditEntry]: ...
     def lives(self, path: bytes = b"") -> list[Life]: ...
+    def stirred(self, path: bytes = b"") -> dict[bytes, tuple[int, ...]]: ...
     def live_listing(self, path: bytes = b"") -> list[Entry]: ...
     def history(self, path: bytes) -> list[Version]: ...
     def find(self, pattern: str, *, deleted: bool = True) -> Iterator[Version]: ...
@@ -51,6 +54,8 @@ class EngineLike(Protocol):
     def software(self, older: RestorePoint, newer: RestorePoint | None) -> Software: ...
     def file_diff(self, older: RestorePoint, newer: RestorePoint | None, path: bytes) -> list[str]: ...
     def snapshot(self, request: SnapshotRequest, job: Job) -> SnapshotResult: ...
+    def boot_status(self) -> BootStatus: ...
+    def boot_of(self, point: RestorePoint) -> BootShown: ...
     def scopes(self, point: RestorePoint) -> list[ScopeChoice]: ...
     def plan(self, point: RestorePoint, scope: Sequence[str], job: Job) -> RollbackPlan: ...
     def rollback(self, plan: RollbackPlan, job: Job, *, safety_point: bool = True) -> RollbackResult: ...

@@ -1,8 +1,9 @@
 """How the screens run a rollback: in a process and session of its own, which a lost terminal cannot stop.
 
 `DetachedRunner` starts `python -m tui.rollback_run` through `engine.run.detach` and reads the lines it writes;
-`ThreadRunner` does the work in this process (tests, and where no process can be started). Both are used like this:
-`start(verb, plan)` once, then `poll()` as often as the screen likes.
+`DetachedRunner.attach` finds the one that an app which is gone has started. `ThreadRunner` does the work in this
+process (tests, and where no process can be started). All are used like this: `start(verb, plan)` once, then `poll()`
+as often as the screen likes, and `seen()` when the end was shown.
 """
 
 from __future__ import annotations
@@ -10,36 +11,39 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import stat
-import sys
-import tempfile
 import threading
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from engine.errors import RollpointError
 from engine.events import Job, Progress
 from engine.points import RestorePoint
-from engine.results import RollbackPlan, RollbackResult
+from engine.results import Finding, RollbackPlan, RollbackResult, Verdict
+from tui.rollback_registry import Registry, Run, Verb
 
 if TYPE_CHECKING:
     from engine.config import Config
     from tui.engine_api import EngineLike
 
 
-Verb = Literal["rollback", "resume", "undo"]
-
-
 @dataclass(slots=True)
 class RunState:
-    """Where a rollback stands. Exactly one of `result` and `error` is set once `running` is False."""
+    """Where a rollback stands. Exactly one of `result` and `error` is set once `running` is False. `phases` are the
+    engine's words for what it did so far, in their order, the last one being what it does now."""
 
     running: bool = True
     progress: Progress | None = None
     result: RollbackResult | None = None
     error: BaseException | None = None
     warnings: list[str] = field(default_factory=list)
+    phases: list[str] = field(default_factory=list)
+
+    def see(self, progress: Progress) -> None:
+        """Take a progress report over."""
+        if not self.phases or self.phases[-1] != progress.phase:
+            self.phases.append(progress.phase)
+        self.progress = progress
 
 
 class Runner(Protocol):
@@ -47,14 +51,20 @@ class Runner(Protocol):
 
     leaving_is_safe: bool
     """Whether the app may end while it runs."""
+    run: Run | None
+    """What was asked for; None before the start."""
 
-    def start(self, verb: Verb, plan: RollbackPlan | None = None) -> None:
-        """Begin: ``rollback`` carries out `plan`; ``resume`` and ``undo`` are about the interrupted one.
+    def start(self, verb: Verb, plan: RollbackPlan | None = None, *, safety_point: bool = True) -> None:
+        """Begin: ``rollback`` carries out `plan`, after a safety point or without; ``resume`` and ``undo`` are about
+        the interrupted one.
 
         Raises RollpointError or OSError when it cannot."""
 
     def poll(self) -> RunState:
         """Return where it stands; quick, called from the screen."""
+
+    def seen(self) -> None:
+        """The end was shown: it need not be shown again at the next start."""
 
     @property
     def where(self) -> str:
@@ -67,28 +77,30 @@ class ThreadRunner:
     leaving_is_safe = False
 
     def __init__(self, engine: EngineLike) -> None:
+        self.run: Run | None = None
         self._engine = engine
         self._state = RunState()
-        self._job = Job(on_progress=self._see)
+        self._job = Job(on_progress=self._state.see)
 
-    def start(self, verb: Verb, plan: RollbackPlan | None = None) -> None:
+    def start(self, verb: Verb, plan: RollbackPlan | None = None, *, safety_point: bool = True) -> None:
         """Begin."""
-        threading.Thread(target=self._run, args=(verb, plan), name=verb).start()
+        self.run = Run.of(verb, plan, safety_point=safety_point)
+        threading.Thread(target=self._work, args=(verb, plan, safety_point), name=verb).start()
 
-    def _see(self, progress: Progress) -> None:
-        self._state.progress = progress
-
-    def _run(self, verb: Verb, plan: RollbackPlan | None) -> None:
+    def _work(self, verb: Verb, plan: RollbackPlan | None, safety_point: bool) -> None:
         try:
-            self._state.result = carry_out(self._engine, verb, plan, self._job)
+            self._state.result = carry_out(self._engine, verb, plan, self._job, safety_point=safety_point)
         except BaseException as error:  # a thread has nobody else to tell
             self._state.error = error
         self._state.running = False
 
     def poll(self) -> RunState:
         """Return where it stands."""
-        self._state.warnings = list(self._job.warnings)
+        self._state.warnings = self._job.warnings
         return self._state
+
+    def seen(self) -> None:
+        """Nothing of it is left anywhere."""
 
     @property
     def where(self) -> str:
@@ -102,30 +114,51 @@ class DetachedRunner:
     leaving_is_safe = True
 
     def __init__(self, config: Config) -> None:
+        self.run: Run | None = None
         self._config = config
+        self._registry = Registry(config.store)
         self._state = RunState()
         self._pid = 0
-        self._log = ""
-        self._read = 0
+        self._log: IO[bytes] | None = None
         self._tail = b""
 
-    def start(self, verb: Verb, plan: RollbackPlan | None = None) -> None:
+    @classmethod
+    def attach(cls, config: Config) -> DetachedRunner | None:
+        """Return the runner of this store's rollback that is under way, or whose end nobody has seen; None where
+        there is no such one."""
+        runner = cls(config)
+        runner.run = runner._registry.read()
+        if runner.run is None:
+            return None
+        if not runner._registry.held() and not os.path.exists(runner._registry.log):
+            runner.seen()       # whoever wanted to start it was gone before the process was there
+            return None
+        return runner
+
+    def start(self, verb: Verb, plan: RollbackPlan | None = None, *, safety_point: bool = True) -> None:
         """Begin: write the order, start the process."""
+        from engine.rescue.itself import module_argv
         from engine.run import detach
 
-        name = f"{verb}-{plan.point.id}" if plan else verb
-        order = os.path.join(run_directory(), f"{name}-{os.getpid()}.json")
-        self._log = order.removesuffix(".json") + ".log"
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._log)
-        with open(os.open(order, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
-            json.dump(make_order(self._config, verb, plan), file)
-        self._pid = detach([sys.executable, "-m", "tui.rollback_run", order], self._log)
+        registry, run = self._registry, Run.of(verb, plan, safety_point=safety_point)
+        with registry.claimed() as lock:
+            registry.begin(run, make_order(self._config, verb, plan, safety_point=safety_point))
+            try:
+                argv = [*module_argv("tui.rollback_run", os.path.dirname(registry.order)), registry.order]
+                self._pid = detach(argv, registry.log, (lock,))
+            except OSError:
+                registry.forget(run)
+                raise
+        self.run = run
+
+    def seen(self) -> None:
+        """Let the record go; the log stays until the next run."""
+        self._registry.forget(self.run)
 
     @property
     def where(self) -> str:
         """The process and where it writes to."""
-        return f"process {self._pid}, log {self._log}"
+        return f"process {self._pid or 'not known'}, log {self._registry.log}"
 
     def poll(self) -> RunState:
         """Read what the process wrote since the last time, and look whether it still runs."""
@@ -142,19 +175,19 @@ class DetachedRunner:
         return self._state
 
     def _alive(self) -> bool:
-        try:
-            return os.waitpid(self._pid, os.WNOHANG)[0] == 0
-        except ChildProcessError:       # somebody else has waited for it already
-            return False
+        if self._pid:
+            with contextlib.suppress(ChildProcessError):    # that of another app, or waited for already
+                os.waitpid(self._pid, os.WNOHANG)
+        return self._registry.held()
 
     def _new_lines(self) -> list[bytes]:
+        """Read on in the very file that was the log when this began: a later run has one of its own."""
         try:
-            with open(self._log, "rb") as file:
-                file.seek(self._read)
-                data = file.read()
+            if self._log is None:
+                self._log = open(self._registry.log, "rb")
+            data = self._log.read()
         except OSError:
             return []
-        self._read += len(data)
         *whole, self._tail = (self._tail + data).split(b"\n")
         return whole
 
@@ -169,7 +202,9 @@ class DetachedRunner:
             values: dict[str, Any] = said["progress"]
             current = os.fsencode(str(values.pop("current", "")))
             with contextlib.suppress(TypeError):
-                self._state.progress = Progress(current=current, **values)
+                self._state.see(Progress(current=current, **values))
+        elif "pid" in said:
+            self._pid = int(said["pid"])
         elif "warning" in said:
             self._state.warnings.append(str(said["warning"]))
         elif "error" in said:
@@ -181,20 +216,22 @@ class DetachedRunner:
         return f": {self._state.warnings[-1]}" if self._state.warnings else ""
 
 
-def carry_out(engine: EngineLike, verb: Verb, plan: RollbackPlan | None, job: Job) -> RollbackResult:
+def carry_out(engine: EngineLike, verb: Verb, plan: RollbackPlan | None, job: Job, *, safety_point: bool = True
+              ) -> RollbackResult:
     """Do what a runner was told to."""
     if verb == "rollback":
         assert plan is not None
-        return engine.rollback(plan, job)
+        return engine.rollback(plan, job, safety_point=safety_point)
     return engine.resume(job) if verb == "resume" else engine.undo(job)
 
 
-def make_order(config: Config, verb: Verb, plan: RollbackPlan | None) -> dict[str, Any]:
-    """Return what the other process has to know, as JSON: the whole configuration, the point, the scope."""
+def make_order(config: Config, verb: Verb, plan: RollbackPlan | None, *, safety_point: bool = True) -> dict[str, Any]:
+    """Return what the other process has to know, as JSON: the whole configuration, the point, the scope, and whether
+    a safety point is taken."""
     settings = asdict(config)
     settings.pop("notes", None)
     settings["origins"] = dict(config.origins)
-    order: dict[str, Any] = {"config": settings, "verb": verb}
+    order: dict[str, Any] = {"config": settings, "verb": verb, "safety_point": safety_point}
     return order | {"point": plan.point.id, "scope": list(plan.scope)} if plan else order
 
 
@@ -203,28 +240,24 @@ def write_result(result: RollbackResult) -> dict[str, Any]:
     safety = result.safety_point
     return {"point": {"id": result.point.id, "number": result.point.number}, "applied": result.applied,
             "verified": result.verified, "differences": list(result.differences), "seconds": result.seconds,
-            "safety_point": {"id": safety.id, "number": safety.number} if safety else None}
+            "safety_point": {"id": safety.id, "number": safety.number} if safety else None,
+            "boot": asdict(result.boot) if result.boot else None, "boot_applied": list(result.boot_applied)}
 
 
 def result_of(said: dict[str, Any]) -> RollbackResult:
     """Return the result that `write_result` wrote; of its points only id and number are known."""
     safety = said["safety_point"]
     return RollbackResult(_point(said["point"]), _point(safety) if safety else None, int(said["applied"]),
-                          bool(said["verified"]), tuple(map(str, said["differences"])), float(said["seconds"]))
+                          bool(said["verified"]), tuple(map(str, said["differences"])), float(said["seconds"]),
+                          _verdict(said.get("boot")), tuple(map(str, said.get("boot_applied", ()))))
+
+
+def _verdict(said: dict[str, Any] | None) -> Verdict | None:
+    if said is None:
+        return None
+    findings = tuple(Finding(str(f["level"]), str(f["text"]), str(f["hint"])) for f in said["findings"])
+    return Verdict(str(said["answer"]), findings, str(said["kernel"]))
 
 
 def _point(said: dict[str, Any]) -> RestorePoint:
     return RestorePoint(str(said["id"]), "replica", int(said["number"]), datetime.now(UTC))
-
-
-def run_directory() -> str:
-    """Return a directory of ours alone for orders and logs, outside of everything a rollback touches."""
-    base = "/run" if os.geteuid() == 0 else os.environ.get("XDG_RUNTIME_DIR", "")
-    if base and os.path.isdir(base):
-        path = os.path.join(base, "rollpoint")
-        with contextlib.suppress(OSError):
-            os.makedirs(path, mode=0o700, exist_ok=True)
-            found = os.lstat(path)
-            if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022:
-                return path
-    return tempfile.mkdtemp(prefix="rollpoint-")

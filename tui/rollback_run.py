@@ -1,12 +1,13 @@
 """The process that a rollback from the screens runs in: ``python -m tui.rollback_run ORDER``.
 
-It has a session of its own (engine.run.detach), ignores a hangup, and writes one JSON object a line: progress a few
-times a second, warnings, and last the result or the error. The journal in the store, not this process, is what makes
-an interruption harmless.
+It has a session of its own (engine.run.detach), ignores a hangup, and writes one JSON object a line: its pid,
+progress a few times a second, warnings, and last the result or the error. The journal in the store, not this process,
+is what makes an interruption harmless.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import sys
 import time
 from typing import Any
 
-from engine.config import Config, Retention
+from engine.config import Boot, Config, Retention
 from engine.errors import RollpointError
 from engine.events import Job, Progress
 from tui.rollback_job import carry_out, write_result
@@ -23,16 +24,28 @@ _EVERY = 0.15
 
 
 class Writer:
-    """Writes lines to stdout; progress at most every `_EVERY` seconds, or when the phase changes."""
+    """Writes lines to stdout; progress at most every `_EVERY` seconds, or when the phase changes.
 
-    def __init__(self) -> None:
+    A log that cannot be written (its file system is full) must not end a rollback half way: what finds no room waits
+    for the next line, and progress is left out meanwhile.
+    """
+
+    def __init__(self, fd: int = 1) -> None:
+        self._fd = fd
         self._next = 0.0
         self._phase = ""
+        self._waiting = b""
 
     def line(self, **said: Any) -> None:
         """Write one object."""
-        sys.stdout.write(json.dumps(said) + "\n")
-        sys.stdout.flush()
+        self._waiting += json.dumps(said).encode() + b"\n"
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what is waiting, as far as there is room."""
+        with contextlib.suppress(OSError):
+            while self._waiting:
+                self._waiting = self._waiting[os.write(self._fd, self._waiting):]
 
     def progress(self, progress: Progress) -> None:
         """Take a progress report of the engine."""
@@ -40,6 +53,9 @@ class Writer:
         if now < self._next and progress.phase == self._phase:
             return
         self._next, self._phase = now + _EVERY, progress.phase
+        self.flush()
+        if self._waiting:
+            return
         self.line(progress={"phase": progress.phase, "done": progress.done, "total": progress.total,
                             "unit": progress.unit, "current": os.fsdecode(progress.current),
                             "bytes_done": progress.bytes_done})
@@ -53,6 +69,8 @@ def read_config(settings: dict[str, Any]) -> Config:
     """Return the configuration from its JSON form (lists were tuples)."""
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
     values["retention"] = Retention(**settings["retention"])
+    boot = settings.get("boot", {})     # an order that an older app wrote has none
+    values["boot"] = Boot(**boot | {"disks": tuple(boot["disks"])}) if boot else Boot()
     return Config(**values)
 
 
@@ -65,7 +83,8 @@ def run(order: dict[str, Any], out: Writer) -> None:
     plan = None
     if order["verb"] == "rollback":
         plan = engine.plan(engine.resolve(order["point"]), order["scope"], job)
-    out.line(result=write_result(carry_out(engine, order["verb"], plan, job)))
+    out.line(result=write_result(carry_out(engine, order["verb"], plan, job,
+                                              safety_point=order["safety_point"])))
 
 
 def main() -> int:
@@ -73,6 +92,7 @@ def main() -> int:
     for number in (signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     out = Writer()
+    out.line(pid=os.getpid())
     try:
         with open(sys.argv[1], encoding="ascii") as file:
             order = json.load(file)

@@ -7,7 +7,7 @@ character reaches the terminal. Only glyphs that every console font has are used
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -16,22 +16,28 @@ from textual.content import Content
 
 from engine.errors import RollpointError
 from engine.points import RestorePoint
-from engine.results import StoreStatus
 from engine.text import human_size, message, short_age, shown_path
 
 CUT = ".."
 """What stands where text was cut off: the ellipsis is missing in most console fonts."""
 
 Segment = tuple[str, str]
-"""A piece of a row and the name of its look: "", dim, strong, good, warn, bad, accent, head."""
+"""A piece of a row and the name of its look: "", dim, strong, good, warn, bad, accent, head; plus and minus are the
+parts of a line that came and went."""
 
 STYLES = {"": "", "dim": "$rp-dim", "strong": "bold", "good": "$text-success", "warn": "bold $text-warning",
-          "bad": "bold $text-error", "accent": "$text-accent", "head": "bold $text-primary"}
+          "bad": "bold $text-error", "accent": "$text-accent", "head": "bold $text-primary",
+          "plus": "bold underline $text-success", "minus": "bold underline $text-error"}
 
 
 def safe(value: object) -> str:
-    """Return anything as one printable line."""
-    return message(value if isinstance(value, str) else str(value))
+    """Return anything as one printable line; the name of its type where it cannot be turned into text."""
+    if isinstance(value, str):
+        return message(value)
+    try:
+        return message(str(value))
+    except Exception:
+        return type(value).__name__
 
 
 def path(name: bytes) -> str:
@@ -126,9 +132,11 @@ def clock_time(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{secs:02d}" if hours else f"{minutes}:{secs:02d}"
 
 
-def marks(point: RestorePoint) -> str:
-    """Return the three letters of the mark column: N newest, P pinned, ! damaged."""
-    return ("N" if point.newest else " ") + ("P" if point.pinned else " ") + ("!" if point.state != "ok" else " ")
+def marks(point: RestorePoint, going_back: str = "") -> str:
+    """Return the three letters of the mark column: N newest, P pinned, ! not whole; R where an interrupted rollback
+    was going (`going_back` is what the engine says about it)."""
+    last = "!" if point.state != "ok" else "R" if point.id in going_back.split() else " "
+    return ("N" if point.newest else " ") + ("P" if point.pinned else " ") + last
 
 
 def standing(point: RestorePoint) -> list[Segment]:
@@ -156,27 +164,6 @@ def bar(share: float, width: int) -> str:
     return "[" + "#" * full + "-" * (inner - full) + "]"
 
 
-def store_line(status: StoreStatus, points: Sequence[RestorePoint], now: datetime) -> list[Segment]:
-    """Return what matters now about the store: fill against its limit, free room, age of the last good point."""
-    parts: list[Segment] = [("Store ", "dim"), (size(status.store_bytes), "strong")]
-    if status.limit_bytes:
-        share = status.store_bytes / status.limit_bytes
-        look = "bad" if share > 1 else "warn" if share > 0.9 else ""
-        parts += [(" of ", "dim"), (size(status.limit_bytes), ""), (f" {share:.0%}", look)]
-        if share > 1:
-            parts.append((" over its limit", "bad"))
-    low = status.free_bytes < max(status.tree_bytes // 20, 64 << 20)
-    parts += [("   Free ", "dim"), (size(status.free_bytes) + (" LOW" if low else ""), "bad" if low else "")]
-    parts += [("   Points ", "dim"), (count(len(points)), "")]
-    good = [p for p in points if p.state == "ok"]
-    if good:
-        last = max(p.created for p in good)
-        parts += [("   Last good ", "dim"), (brief_age((now - last).total_seconds()), "")]
-    elif points:
-        parts.append(("   NO GOOD POINT", "bad"))
-    return parts
-
-
 def brief_age(seconds: float) -> str:
     """Return an age for a narrow place: ``just now``, ``40 min ago``."""
     return "just now" if seconds < 60 else f"{short_age(seconds)} ago"
@@ -189,7 +176,8 @@ def error_lines(error: BaseException) -> list[Line]:
         rows: list[Line] = [content((text[:1].upper() + text[1:], "bad"))]
         hint = error.hint
     else:
-        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        kind, said = type(error).__name__, safe(error)
+        what = f"{kind}: {said}" if said not in ("", kind) else kind
         rows = [content((f"Unexpected: {what}", "bad"))]
         hint = "This is a fault in Rollpoint; please report it. `rollpoint doctor` may say more."
     if hint:

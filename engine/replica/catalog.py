@@ -221,6 +221,16 @@ class Catalog:
         """Yield the rows that were directly in directory `path` in any point, by name, the oldest first."""
         return self._directly_in(path, "1", {})
 
+    def ended_in(self, path: bytes) -> Iterator[tuple[bytes, int]]:
+        """Yield the paths (as they are stored) in a directory, at any depth, of rows that ended, and after which point.
+
+        Costs what the store has of ended rows, not what the directory holds: hence the plus signs.
+        """
+        base = key(path) + b"\0" if path else b""
+        high = base[:-1] + b"\1" if base else b"\xff" * 300
+        query = "SELECT path, last FROM entries WHERE last IS NOT NULL AND +path >= ? AND +path < ?"
+        return iter(self.db.execute(query, (base, high)))
+
     def _directly_in(self, path: bytes, where: str, arguments: dict[str, Any]) -> Iterator[Row]:
         """Yield the rows directly in a directory that fit a condition.
 

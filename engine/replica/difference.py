@@ -19,7 +19,7 @@ from engine.events import Job
 from engine.replica import changes, delta, packs
 from engine.replica.catalog import Catalog, Row, values
 from engine.replica.changes import Record, Step
-from engine.replica.disk import read_entry, same_data
+from engine.replica.disk import behind_link, read_entry, same_data
 from engine.text import shown_path
 
 DELTA_MIN = 64 << 10
@@ -91,8 +91,11 @@ class Difference:
 
     def _read_tree(self) -> None:
         inodes: dict[tuple[int, int], list[bytes]] = defaultdict(list)
+        known: dict[bytes, bool] = {}
         for path in self.csums:
             full = os.path.join(self.tree, path)
+            if behind_link(self.tree, path, known):
+                continue
             try:
                 info = os.lstat(full)
                 entry = read_entry(full, path, info)

@@ -36,6 +36,15 @@ def read_entry(full: bytes, path: bytes, info: os.stat_result | None = None, csu
         read_xattrs(full), link, csum)
 
 
+def behind_link(root: bytes, path: bytes, known: dict[bytes, bool]) -> bool:
+    """Whether a path of the tree `root` is only reached through a symbolic link: then it is not in the tree. `known`
+    keeps the answers by directory for as long as the tree does not change."""
+    parent = os.path.dirname(path)
+    if parent and parent not in known:
+        known[parent] = os.path.islink(os.path.join(root, parent)) or behind_link(root, parent, known)
+    return bool(parent) and known[parent]
+
+
 def read_xattrs(full: bytes) -> tuple[tuple[bytes, bytes], ...]:
     """Return the extended attributes and ACLs that a copy must have, sorted by name.
 
@@ -56,7 +65,8 @@ def read_xattrs(full: bytes) -> tuple[tuple[bytes, bytes], ...]:
             try:
                 pairs.append((name, os.getxattr(full, name, follow_symlinks=False)))
             except OSError as error:
-                if error.errno != errno.ENODATA:  # it vanished since it was listed
+                # It vanished since it was listed; or we may not read the file at all, which rsync reports.
+                if error.errno not in (errno.ENODATA, errno.EACCES, errno.EPERM):
                     raise
     return tuple(sorted(pairs))
 
@@ -188,12 +198,14 @@ def same_data(one: bytes, other: bytes) -> bool:
 
 
 def walk(root: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
-    """Yield (path, lstat) of everything below `root`, the root itself (b"") first, in the catalog's order.
+    """Yield (path, lstat) of everything below `root`, the root itself (b"") first, in the catalog's order. A root that
+    is no directory, or a link to one, is all there is.
 
     That order is: a directory before what is in it, names in byte order. Raises OSError for what cannot be read.
     """
-    yield b"", os.lstat(root)
-    stack = [_children(root, b"")]
+    top = os.lstat(root)
+    yield b"", top
+    stack = [_children(root, b"")] if stat.S_ISDIR(top.st_mode) else []
     while stack:
         for path, info in stack[-1]:
             yield path, info

@@ -83,7 +83,8 @@ def stage(store: Store, catalog: Catalog, point: RestorePoint, staging: bytes, j
             mates = catalog.rows("link = ? AND first <= ? AND (last IS NULL OR last >= ?)",
                                  (row.entry.link, point.number, point.number))
             rows.update((m.entry.path, m) for m in mates)
-    for path in [*rows, *whiteouts]:
+    # The root too where nothing differs: the overlay's own root shows the attributes of the staging directory.
+    for path in [b".", *rows, *whiteouts]:
         for parent in _parents(path):
             above = rows.get(parent) or catalog.at(parent, point.number)
             if above is not None:

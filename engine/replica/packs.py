@@ -246,6 +246,19 @@ def write_sums(directory: bytes) -> None:
             out.write(file_sum(os.path.join(directory, name)).encode() + b"  " + name + b"\n")
 
 
+def wrong_sums(directory: bytes) -> list[tuple[bytes, str]]:
+    """Compare the files in a directory with its SHA256SUMS; returns name and what is wrong for each that differs.
+
+    Raises OSError or ValueError when the list cannot be read.
+    """
+    with open(os.path.join(directory, b"SHA256SUMS"), "rb") as file:
+        listed = {name: digest.decode("ascii") for digest, name in (li.rstrip(b"\n").split(b"  ", 1) for li in file)}
+    present = set(os.listdir(directory)) - {b"SHA256SUMS"}
+    wrong = [(name, "is not listed" if name in present else "is missing") for name in sorted(present ^ set(listed))]
+    return wrong + [(name, "is damaged") for name in sorted(present & set(listed))
+                    if file_sum(os.path.join(directory, name)) != listed[name]]
+
+
 def file_sum(path: bytes) -> str:
     """Return the SHA-256 of a file in hex."""
     with open(path, "rb") as file:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -22,7 +23,7 @@ from engine.points import RestorePoint
 from engine.replica import rsync
 from engine.replica.catalog import Catalog, Row
 from engine.replica.content import Contents
-from engine.replica.disk import read_entry
+from engine.replica.disk import behind_link, read_entry
 from engine.replica.layout import Store, read_document, unsealed
 from engine.replica.source import View, view
 from engine.results import Measure
@@ -124,6 +125,18 @@ def lives(catalog: Catalog, path: bytes) -> list[Life]:
     return [Life(name, tuple(Span(r.first, r.last, r.entry) for r in rows)) for name, rows in found]
 
 
+def stirred(catalog: Catalog, path: bytes) -> dict[bytes, tuple[int, ...]]:
+    """Return for each directory in a directory the numbers of the points after which something below it changed or
+    went, in order. What came is known by the time of its directory, which changes with it."""
+    found: dict[bytes, set[int]] = defaultdict(set)
+    start = len(path) + 1 if path else 0
+    for stored, last in catalog.ended_in(path):
+        name, below, _ = stored[start:].partition(b"\0")
+        if below:
+            found[name].add(last)
+    return {name: tuple(sorted(numbers)) for name, numbers in found.items()}
+
+
 def measure(catalog: Catalog, point: RestorePoint, paths: Sequence[bytes]) -> Measure:
     """Return how much some paths of a point are, with all below them."""
     entries = size = 0
@@ -143,7 +156,8 @@ def live_listing(root: bytes, path: bytes) -> list[Entry]:
         names = os.listdir(os.path.join(root, path))
     except (FileNotFoundError, NotADirectoryError):
         return []
-    found = (live_entry(root, path + b"/" + name if path else name) for name in sorted(names))
+    known: dict[bytes, bool] = {}
+    found = (live_entry(root, path + b"/" + name if path else name, known) for name in sorted(names))
     return [entry for entry in found if entry is not None]
 
 
@@ -239,7 +253,8 @@ def diff_live(store: Store, config: Config, catalog: Catalog, point: RestorePoin
             if path not in candidates:
                 row = catalog.at(path, point.number)
                 candidates[path] = row.entry if row else None
-        found = {p: live_entry(live.path, p) for p in candidates if _wanted(p, paths)}
+        known: dict[bytes, bool] = {}
+        found = {p: live_entry(live.path, p, known) for p in candidates if _wanted(p, paths)}
         _add_lost_children(catalog, point, candidates, found)
         changes = [compare(_unlinked(candidates[p]), found[p]) for p in found]
         changes = _same_content(live.path, str(store.identity["checksum"]), changes)
@@ -263,8 +278,10 @@ def _touched(store: Store, config: Config, live: View, job: Job) -> set[bytes]:
     return touched
 
 
-def live_entry(root: bytes, path: bytes) -> Entry | None:
-    """Return the entry of a path in the live tree, None where there is none."""
+def live_entry(root: bytes, path: bytes, known: dict[bytes, bool] | None = None) -> Entry | None:
+    """Return the entry of a path in the live tree, None where there is none (`known`: see disk.behind_link)."""
+    if behind_link(root, path, {} if known is None else known):
+        return None
     try:
         return read_entry(os.path.join(root, path), path)
     except (FileNotFoundError, NotADirectoryError):

@@ -10,8 +10,8 @@ from typing import Any
 
 from engine.errors import DamageError
 from engine.events import Job
+from engine.replica import bootsaved, changes, packs, rsync
 from engine.replica import catalog as catalogs
-from engine.replica import changes, packs, rsync
 from engine.replica.catalog import Catalog, values
 from engine.replica.disk import read_entry, walk
 from engine.replica.layout import Store, fsync_dir, read_document
@@ -42,7 +42,8 @@ def _guessed(store: Store, point_id: str, number: int) -> dict[str, Any]:
     items = store.point(point_id, b"items.zst")
     return {"id": point_id, "number": number, "created": created.isoformat(), "comment": "(its document was lost)",
             "tags": [], "pinned": True,
-            "files": {"items.zst": packs.file_sum(items)} if os.path.exists(items) else {}}
+            "files": bootsaved.sums(bootsaved.directory(store, point_id))
+            | ({"items.zst": packs.file_sum(items)} if os.path.exists(items) else {})}
 
 
 def rebuild(store: Store, target: bytes, job: Job) -> list[str]:

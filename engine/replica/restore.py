@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from engine.entries import Kind
-from engine.errors import DamageError, RefusedError, UsageError
+from engine.errors import DamageError, NotEmptyError, RefusedError, UsageError
 from engine.events import Job
 from engine.points import RestorePoint
 from engine.replica import rsync
@@ -30,8 +30,8 @@ def restore(store: Store, point: RestorePoint, dest: str, paths: Sequence[bytes]
     """Make `dest` (created if missing) hold the point, or the given paths of it under their full names.
 
     Nothing in the store changes and no lock is needed; if a snapshot runs meanwhile the result is checked and put
-    right. Raises RefusedError when `dest` is not empty (unless `merge`: then what is in the way is replaced) or lies
-    in the store, UsageError for a path that the point does not have.
+    right. Raises NotEmptyError when `dest` is not empty (unless `merge`: then what is in the way is replaced),
+    RefusedError when it lies in the store, UsageError for a path that the point does not have.
     """
     started = time.monotonic()
     target = _check_target(store, os.fsencode(dest), merge)
@@ -79,8 +79,8 @@ def _check_target(store: Store, target: bytes, merge: bool) -> bytes:
     if os.path.lexists(target) and not os.path.isdir(real):
         raise UsageError(f"{printable(target)} is no directory", hint="name a new or empty directory with --to")
     if not merge and os.path.isdir(real) and os.listdir(real):
-        raise RefusedError(f"{printable(target)} is not empty",
-                           hint="name a new directory, or add --merge to replace what is in the way")
+        raise NotEmptyError(f"{printable(target)} is not empty",
+                            hint="name a new directory, or add --merge to replace what is in the way")
     return real
 
 

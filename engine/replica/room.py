@@ -10,7 +10,7 @@ from engine.config import Config
 from engine.errors import RollpointError
 from engine.events import Job
 from engine.points import RestorePoint
-from engine.replica import rsync
+from engine.replica import bootsaved, rsync
 from engine.replica.layout import Store
 from engine.replica.source import view
 from engine.run import Process, scratch
@@ -23,11 +23,19 @@ def sizes(store: Store, listed: Sequence[RestorePoint]) -> tuple[int, int]:
     """Return (bytes of disk the store takes, bytes of disk its tree takes), from what the catalog counted."""
     tree = next((int(p.doc.get("allocated", 0)) for p in listed if p.newest), 0)
     own = sum(p.own_bytes or 0 for p in listed)
+    own += sum(_files(bootsaved.directory(store, p.id)) for p in listed if p.newest)    # nobody has measured that one
     try:
         index = os.stat(store.catalog).st_blocks * 512
     except FileNotFoundError:
         index = 0
-    return tree + own + index, tree
+    kit = store.place(b"rescue")
+    names = os.listdir(kit) if os.path.isdir(kit) else []
+    return tree + own + index + sum(os.lstat(os.path.join(kit, n)).st_blocks * 512 for n in names), tree
+
+
+def _files(directory: bytes) -> int:
+    places = [(place, name) for place, _, names in os.walk(directory) for name in names]
+    return sum(os.lstat(os.path.join(place, name)).st_blocks * 512 for place, name in places)
 
 
 def missing(store: Store, config: Config, job: Job) -> int:

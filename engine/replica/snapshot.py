@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,11 +20,11 @@ from engine.config import Config
 from engine.entries import Kind
 from engine.errors import RollpointError
 from engine.events import Job, step
+from engine.replica import bootsaved, difference, journal, packs, recover, rsync
 from engine.replica import catalog as catalogs
-from engine.replica import difference, journal, packs, recover, rsync
 from engine.replica.catalog import Catalog
 from engine.replica.difference import Difference, Touched
-from engine.replica.disk import clone_file
+from engine.replica.disk import behind_link, clone_file
 from engine.replica.index import FirstIndex
 from engine.replica.layout import Store, flushing, fsync_dir, machine_id, sync_filesystem, user_name, write_document
 from engine.replica.source import View, view
@@ -167,7 +169,20 @@ class Snapshot:
         return note
 
     def _split_links(self, catalog: Catalog, source: View, touched: Touched) -> None:
-        """Break hard links in the tree that the source no longer has: rsync only ever adds links (rsync(1), -H)."""
+        """Break hard links in the tree that the source no longer has: rsync only ever adds links (rsync(1), -H).
+
+        For an ordinary user it also makes a read-only file writable before it deletes it (rsync 3.5), and with it the
+        other names of that file, which it has looked at before.
+        """
+        user = os.geteuid() != 0
+        known: dict[bytes, bool] = {}
+
+        def apart_from_the_others(row: catalogs.Row) -> None:
+            with _writable(os.path.join(self.store.tree, os.path.dirname(row.entry.path))):
+                clone_file(os.path.join(self.store.tree, row.entry.path), row.entry)
+            touched.add(row.entry.path)
+            touched.add(os.path.dirname(row.entry.path))
+
         groups: dict[int, list[catalogs.Row]] = defaultdict(list)
         for row in catalog.rows("link IS NOT NULL AND last IS NULL", order="link"):
             groups[row.entry.link or 0].append(row)
@@ -175,15 +190,16 @@ class Snapshot:
             inodes: dict[tuple[int, int], list[catalogs.Row]] = defaultdict(list)
             for row in rows if len(rows) > 1 else ():
                 try:
+                    if behind_link(source.path, row.entry.path, known):
+                        continue
                     info = os.lstat(os.path.join(source.path, row.entry.path))
                     inodes[info.st_dev, info.st_ino].append(row)
                 except (FileNotFoundError, NotADirectoryError):
-                    continue
+                    if user and not row.entry.mode & stat.S_IWUSR:
+                        apart_from_the_others(row)
             for apart in sorted(inodes.values(), key=len)[:-1]:
                 for row in apart:
-                    clone_file(os.path.join(self.store.tree, row.entry.path), row.entry)
-                    touched.add(row.entry.path)
-                    touched.add(os.path.dirname(row.entry.path))
+                    apart_from_the_others(row)
 
     # --- writing the result -----------------------------------------------------------------------------------------
 
@@ -204,9 +220,12 @@ class Snapshot:
 
     def _write_point(self, catalog: Catalog) -> None:
         self.doc["changed"] = {k: self.counts[k] for k in ("created", "changed", "deleted", "attrs", "bytes_copied")}
-        self.doc["seconds"] = round(time.monotonic() - self.started, 3)
         directory = os.path.join(self.work, b"point")
-        self.doc["files"] = {"items.zst": packs.file_sum(os.path.join(directory, b"items.zst"))}
+        root = os.path.realpath(os.fsencode(self.config.root))
+        boot, sums = bootsaved.save(directory, self.store.tree, self.config, root, self.job)
+        self.doc.update({"boot": boot} if boot else {})
+        self.doc["files"] = {"items.zst": packs.file_sum(os.path.join(directory, b"items.zst")), **sums}
+        self.doc["seconds"] = round(time.monotonic() - self.started, 3)
         write_document(os.path.join(directory, b"point.yaml"), self.doc)
         catalog.put_point(self.seq, self.id, self.doc)
         catalog.set_meta("last_seq", str(self.seq))
@@ -269,3 +288,17 @@ def _os_name(root: bytes) -> str:
         except OSError:
             continue
     return ""
+
+
+@contextmanager
+def _writable(directory: bytes) -> Iterator[None]:
+    """Let an ordinary user write in a directory of his own; afterwards it has its mode again."""
+    mode = stat.S_IMODE(os.lstat(directory).st_mode)
+    if os.geteuid() == 0 or mode & 0o300 == 0o300:
+        yield
+        return
+    os.chmod(directory, mode | 0o300)
+    try:
+        yield
+    finally:
+        os.chmod(directory, mode)

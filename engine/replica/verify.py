@@ -12,8 +12,8 @@ from engine.entries import Kind
 from engine.errors import DamageError, RollpointError
 from engine.events import Job
 from engine.points import RestorePoint
+from engine.replica import bootsaved, packs, query, rsync
 from engine.replica import catalog as catalogs
-from engine.replica import packs, query, rsync
 from engine.replica.catalog import Catalog, Row
 from engine.replica.content import Contents
 from engine.replica.disk import read_entry
@@ -39,6 +39,7 @@ class Verifier:
         """Verify and return the report."""
         self._documents()
         self._files()
+        self._kit()
         usable = self._catalog(data)
         if usable:
             with Catalog.open(self.store) as catalog:
@@ -66,6 +67,8 @@ class Verifier:
             try:
                 doc = read_document(self.store.point(point.id, b"point.yaml"))
                 self._sum(point.id, self.store.point(point.id, b"items.zst"), doc["files"]["items.zst"])
+                for text in bootsaved.damaged(self.store, point.id, doc["files"]):
+                    self._add(point.id, b"", text)
             except (RollpointError, OSError, KeyError, TypeError) as error:
                 self._add(point.id, b"", f"point.yaml: {error}")
 
@@ -98,6 +101,17 @@ class Verifier:
         for name in sorted(os.listdir(kept)) if os.path.isdir(kept) else ():
             if packs.file_sum(os.path.join(kept, name))[:16].encode() != name[9:25]:
                 self._add("", b"", f"items/{printable(name)} is damaged")
+
+    def _kit(self) -> None:
+        """The rescue kit; without its list of sums it is one that was not finished, and is written again."""
+        directory = self.store.place(b"rescue")
+        if not os.path.exists(os.path.join(directory, b"SHA256SUMS")):
+            return
+        try:
+            for name, what in packs.wrong_sums(directory):
+                self._add("", b"", f"rescue/{printable(name)} {what}")
+        except (OSError, ValueError) as error:
+            self._add("", b"", f"rescue/SHA256SUMS cannot be read: {error}")
 
     def _catalog(self, data: bool) -> bool:
         if not self.all:

@@ -9,14 +9,20 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import IO, Any
 
+from engine.bootpieces import BootShown, BootStatus
 from engine.config import Config
 from engine.entries import Change, Diff, Entry, Kind, Status, Version
 from engine.errors import UsageError
 from engine.events import Job
+from engine.machine.bootimages import Area, BootRecord, DiskRecord, Image
+from engine.machine.collect import Text
+from engine.machine.disks import Disk
+from engine.machine.partitions import Table
 from engine.points import RestorePoint, resolve
 from engine.results import (
     Damage,
     Fate,
+    Finding,
     PruneResult,
     RepairReport,
     RestoreResult,
@@ -25,6 +31,7 @@ from engine.results import (
     SnapshotRequest,
     SnapshotResult,
     StoreStatus,
+    Verdict,
     VerifyReport,
 )
 
@@ -66,6 +73,10 @@ class World:
     warnings: tuple[str, ...] = ()
     raises: BaseException | None = None
     verified: bool = True
+    verdict: Verdict = field(default_factory=lambda: Verdict(
+        "yes", (Finding("info", "GRUB 2 \x1b in sector 0"),), "6.1\x1b"))
+    boot: tuple[str, ...] = ()
+    boot_applied: tuple[str, ...] = ()
     differences: tuple[str, ...] = ()
     failed: tuple[tuple[str, str], ...] = ()
     damage: tuple[Damage, ...] = ()
@@ -161,7 +172,7 @@ class FakeEngine:
         newer = tuple(p for p in self.world.points if p.number > point.number)
         diff = Diff("live", point.id, self.world.changes)
         return RollbackPlan(point, "/ro\x1bot", tuple(scope), diff, newer, ("*.pid",),
-                            ("/var/lib/my\x1bsql",), self.world.findings, ("rsync -a \x1b",))
+                            ("/var/lib/my\x1bsql",), self.world.findings, ("rsync -a \x1b",), boot=self.world.boot)
 
     def rollback(self, plan: RollbackPlan, job: Job, *, safety_point: bool = True) -> RollbackResult:
         self._work(f"rollback {plan.point.number} {safety_point}", job)
@@ -169,7 +180,7 @@ class FakeEngine:
 
     def _rolled(self, to: RestorePoint, safety_point: bool) -> RollbackResult:
         return RollbackResult(to, point(5, hours=0) if safety_point else None, 17, self.world.verified,
-                              self.world.differences, 2.5)
+                              self.world.differences, 2.5, self.world.verdict, self.world.boot_applied)
 
     def resume(self, job: Job) -> RollbackResult:
         self._work("resume", job)
@@ -178,6 +189,19 @@ class FakeEngine:
     def undo(self, job: Job) -> RollbackResult:
         self._work("undo", job)
         return self._rolled(self.world.points[0], False)
+
+    def boot_status(self) -> BootStatus:
+        self._work("boot")
+        disk = Disk(b"/dev/sd\x1ba", 64 << 20, 512, Table("mbr", 512, 64 << 20, "0xcafe"))
+        return BootStatus(b"/", "bios", ((disk, (Area("sector 0", 0, 512, "GRUB 2"),)),), ("a note \x1b",),
+                          self.world.verdict)
+
+    def boot_of(self, point: RestorePoint) -> BootShown:
+        self._work("boot")
+        image = Image("sector 0", 0, 512, "disk-1.sector0", "00" * 32, "GRUB 2")
+        disk = DiskRecord("disk-1", "/dev/sd\x1ba", 64 << 20, 512, "", "", "", "mbr", "0xcafe", 1 << 20, (image,), ())
+        record = BootRecord(b"/st/points/1/boot", "bios", (disk,), (Text("blkid.txt", "blkid", "", 10, "00"),))
+        return BootShown(record, None, "no disk \x1b is here", (Text("df.txt", "df", "", 10, "00"),), ())
 
     def fates(self) -> list[Fate]:
         return [Fate(p, p.number != 1, "newest" if p.newest else "older than max_age \x1b")

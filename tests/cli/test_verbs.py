@@ -22,7 +22,7 @@ from engine.errors import (
     ToolError,
     UsageError,
 )
-from engine.results import Damage, Finding
+from engine.results import Damage, Finding, Verdict
 from engine.rollback import JOURNAL
 from tests.cli.conftest import Run, assert_printable
 from tests.cli.fake_engine import EVIL_TEXT, HOSTILE, World
@@ -46,6 +46,10 @@ VERBS: dict[str, tuple[tuple[str, ...], set[str]]] = {
                 {"point", "to", "entries", "bytes", "seconds", "detail", "warnings"}),
     "rollback": (("rollback", "1", "--yes"), {"dry_run", "plan", "result", "warnings"}),
     "dry run": (("rollback", "1", "--dry-run"), {"dry_run", "plan", "warnings"}),
+    "boot status": (("boot", "status"), {"root", "firmware", "disks", "notes", "verdict"}),
+    "boot": (("boot",), {"root", "firmware", "disks", "notes", "verdict"}),
+    "boot show": (("boot", "show", "1"),
+                  {"point", "firmware", "disks", "not_compared", "texts", "facts", "damage"}),
     "undo": (("rollback", "--undo", "--yes"), {"result", "warnings"}),
     "mount": (("mount", "3", "/x"), {"point", "where", "warnings"}),
     "umount": (("umount", "/x"), {"where"}),
@@ -262,14 +266,16 @@ USAGE = [
     ["nonsense"], ["--pin", "snapshot"], ["list", "extra"], ["show"], ["show", "9"], ["show", "2024"],
     ["show", ""], ["diff"], ["cat", "3"], ["ls", "3", "/nowhere"], ["cat", "3", "/missing"],
     ["cat", "3", "a\0b"], ["restore", "3"], ["restore", "3", "--to"], ["restore", "3", "--to", ""],
-    ["restore", "3", "--to", "--merge"], ["rollback", "3", "--scope", "boot"],
-    ["rollback", "3", "--scope", "fs=/"], ["rollback", "3", "--scope", "path="], ["rollback", "--yes"],
+    ["restore", "3", "--to", "--merge"], ["rollback", "3", "--scope", "mbr"],
+    ["rollback", "3", "--scope", "fs="], ["rollback", "3", "--scope", "path="], ["rollback", "--yes"],
     ["rollback", "3", "--scope", "system", "--scope", "path=/etc"],
     ["rollback", "--resume", "--undo", "--yes"], ["rollback", "3", "--resume", "--yes"],
     ["rollback", "--resume", "--yes"], ["rollback", "--undo", "--dry-run"],
     ["rollback", "3", "--at-next-boot"], ["pin"], ["delete"], ["delete", "1", "9", "--yes"], ["verify", "9"],
-    ["snapshot", "--backend", "lvm"], ["list", "-q", "-v"], ["boot", "status"], ["list", "--jso"],
-    ["demo", "x"],
+    ["snapshot", "--backend", "lvm"], ["list", "-q", "-v"], ["list", "--jso"], ["demo", "x"],
+    ["boot", "x"], ["boot", "show"], ["boot", "status", "3"], ["boot", "show", "9"],
+    ["rollback", "3", "--scope", "files", "--scope", "boot"],
+    ["rollback", "3", "--scope", "fs=/", "--scope", "boot"],
 ]
 
 
@@ -281,6 +287,30 @@ def test_usage_errors(words: list[str], as_json: bool, run: Run, world: World) -
     assert not {name for name in world.done if not name.startswith("diff")}
     if as_json:
         assert ran.document["error"]["exit_code"] == 2
+
+
+@pytest.mark.parametrize(("answer", "code"), [("yes", 0), ("doubtful", 3), ("no", 7)])
+def test_boot_status_says_whether_it_will_boot(answer: str, code: int, run: Run, world: World) -> None:
+    world.verdict = Verdict(answer, (Finding("blocker", "no kernel \x1b", "do this"),))
+    ran = run("boot")
+    assert ran.code == code and "Disk       /dev/sd\\x1ba: 64 MiB, MBR 0xcafe" in ran.out
+    assert "  sector 0, bytes 0 to 512: GRUB 2\n" in ran.out and "  NO: no kernel \\x1b\n    do this\n" in ran.out
+    document = run("boot", "--json").document
+    assert document["verdict"]["answer"] == answer and document["disks"][0]["areas"][0]["holds"] == "GRUB 2"
+
+
+def test_a_rollback_says_what_becomes_of_boot_sectors(run: Run, world: World) -> None:
+    world.changes = ()
+    ran = run("rollback", "1", "--yes")
+    assert "nothing to roll back" in ran.out and not any(d.startswith("rollback") for d in world.done)
+    world.boot, world.boot_applied = ("/dev/sda: boot code: a\x1b -> b",), ("/dev/sda: boot code: a\x1b -> b",)
+    world.verdict = Verdict("no", (Finding("blocker", "no kernel \x1b"),), "6.1")
+    ran = run("rollback", "1", "--yes")
+    assert "Boot:\n  /dev/sda: boot code: a\\x1b -> b\n" in ran.out and "Boot: /dev/sda: boot code" in ran.out
+    assert "Will it boot? It will not boot (kernel 6.1)." in ran.out
+    assert ran.code == 3 and "warning: boot: no kernel \\x1b" in ran.err
+    result = run("rollback", "1", "--yes", "--json").document["result"]
+    assert result["boot"]["answer"] == "no" and len(result["boot_applied"]) == 1
 
 
 def test_config_that_cannot_be_read(run: Run, world: World, tmp_path: Path) -> None:

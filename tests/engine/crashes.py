@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.events import Job
+from tests.engine.boot_images import MIB, gpt, noise
 from tests.engine.harness import CHECKOUT, Bench, child_env, copy_tree, discard, write_config
 from tests.histories import apply, seeded, some
 from tests.oracle import Record, differences, must_equal, record
@@ -34,11 +35,16 @@ class Prepared:
     """A store of a few points, a live tree that went on, and an untouched copy of both for each case."""
 
     def __init__(self, place: str) -> None:
-        self.bench = Bench(os.path.join(place, "w"))
+        self.disk = Path(place, "disk")     # whose boot sectors belong to the points
+        gpt(self.disk)
+        self.bench = Bench(os.path.join(place, "w"), disks=(str(self.disk),))
         history = seeded(1, privileged=True, points=POINTS, most=6)
         self.bench.play(history)
         apply(self.bench.world, some(2, privileged=True, count=8))
         self.now: Record = record(self.bench.live)
+        self.disk_then = self.disk.read_bytes()
+        noise(self.disk, [(0, 440), (34 * 512, MIB), (MIB, 2 * MIB)], seed=2)
+        self.disk_now = self.disk.read_bytes()
         self.records = dict(self.bench.records)
         self.order = list(self.bench.order)
         self.pristine = os.path.join(place, "pristine")
@@ -46,10 +52,16 @@ class Prepared:
         for name in ("live", "store"):
             copy_tree(os.path.join(self.bench.place, name), os.path.join(self.pristine, name))
         self.config = os.path.join(place, "eager.yaml")
-        write_config(self.config, "min_keep: 2, min_age: 0, max_age: 1, max_store_ratio: null")
+        rules = "min_keep: 2, min_age: 0, max_age: 1, max_store_ratio: null"
+        write_config(self.config, rules, (str(self.disk),))
+
+    def disk_is(self, wanted: bytes) -> bool:
+        """Whether every byte of the disk is as in `wanted`."""
+        return self.disk.read_bytes() == wanted
 
     def reset(self) -> Bench:
-        """Bring the live tree and the store back to how they were prepared."""
+        """Bring the live tree, the disk and the store back to how they were prepared."""
+        self.disk.write_bytes(self.disk_now)
         for name in ("live", "store"):
             where = os.path.join(self.bench.place, name)
             discard(where)
@@ -151,6 +163,7 @@ def must_be_whole(prepared: Prepared, case: Case, *, undo: bool = False) -> None
         bench.check(bench.order[:1] + bench.order[-2:])
     if case.rolls is None:
         must_equal(prepared.now, record(bench.live), "the source was changed")
+        assert prepared.disk_is(prepared.disk_now), "the disk was changed"
     done = bench.run("snapshot", "--json")
     assert done.returncode in FINE, f"the next snapshot fails: {done.stderr}"
     # Recovery may have finished what was begun instead of undoing it; only whole points may be left either
@@ -184,10 +197,12 @@ def finish_rollback(prepared: Prepared, target: Record, *, undo: bool) -> None:
         live = record(bench.live)
         untouched, finished = differences(prepared.now, live), differences(target, live)
         assert not untouched or not finished, f"half done, and nobody says so: {untouched}"
+        assert prepared.disk_is(prepared.disk_then if untouched else prepared.disk_now), "the disk is half done"
     else:
         done = bench.run("rollback", "--undo" if undo else "--resume", "--yes")
         assert done.returncode in FINE, done.stderr
         must_equal(prepared.now if undo else target, record(bench.live), "undone" if undo else "resumed")
+        assert prepared.disk_is(prepared.disk_now if undo else prepared.disk_then), "the disk is not"
     assert not bench.engine().status().rollback
     for point in reversed(bench.engine().points()):
         if point.id not in bench.records:

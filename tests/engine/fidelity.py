@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from engine.events import Job
 from tests.engine.harness import Bench, discard
+from tests.engine.shell import SHELLS, run_script, script_copy, toolbox
 from tests.histories import History, apply, history, some
-from tests.oracle import differences, record
+from tests.oracle import differences, must_equal, record
 
 Check = Callable[[Bench, History], None]
 CHUNK = 10
@@ -124,3 +125,25 @@ def roll(bench: Bench, target: str) -> None:
     else:
         kept = any(not differences(before, facts) for facts in bench.records.values())
         assert kept, "no safety point, and what was there is in no other point"
+
+
+def by_script(bench: Bench, what: History) -> None:
+    """restore.sh alone rebuilds every point (an ordinary user: some), also after deletions; shells take turns."""
+    bench.play(what)
+    dice = iter(what.dice)
+    shell = sorted(SHELLS)[next(dice) % len(SHELLS)]
+    tools = toolbox(os.path.join(bench.place, "tools"), shell)
+    script = script_copy(bench.place)
+    bench.engine().annotate(bench.engine().resolve(bench.order[2]), pinned=True)
+    for _ in range(next(dice) % 3):
+        bench.delete(bench.order[1 + next(dice) % (len(bench.order) - 2)])
+    if next(dice) % 3 == 0:
+        bench.delete(bench.order[-1])
+    points = bench.order if bench.world.privileged else [bench.order[next(dice) % 5], bench.order[-2], bench.order[-1]]
+    for point in points:
+        out = os.path.join(bench.place, "by-script")
+        done = run_script(tools, bench.store, point, out, script=script)
+        assert done.returncode == 0, f"{shell}, point {point}: {done.stdout}{done.stderr}"
+        which = f"{shell}: point {bench.order.index(point) + 1} of {len(bench.order)} came back different"
+        must_equal(bench.records[point], record(out), which)
+        discard(out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from engine.config import Config, Retention
+from engine.config import Boot, Config, Retention
 from engine.events import Job
 from engine.points import RestorePoint
 from engine.results import SnapshotRequest
@@ -30,24 +31,26 @@ CALM = Retention(max_store_ratio=None)
 class Bench:
     """A live tree and a store beside it; `records` holds what each point must bring back, by its id."""
 
-    def __init__(self, place: str, *, privileged: bool = True, retention: Retention = CALM) -> None:
+    def __init__(
+        self, place: str, *, privileged: bool = True, retention: Retention = CALM, disks: tuple[str, ...] = ()
+    ) -> None:
         self.place = place
         self.live = os.path.join(place, "live")
         self.store = os.path.join(place, "store")
         os.makedirs(self.live, exist_ok=True)
         self.world = World(self.live, privileged=privileged)
         self.retention = retention
+        self.boot = Boot(disks) if disks else Boot()
         self.config = os.path.join(place, "config.yaml")
-        write_config(self.config)
+        write_config(self.config, disks=disks)
         self.records: dict[str, Record] = {}
         self.order: list[str] = []
         self._out = 0
 
     def engine(self, store: str | None = None) -> Engine:
         """Return a new engine, which knows nothing from before but what lies in the store."""
-        return Engine(
-            Config(store=store or self.store, root=self.live, excludes=(), retention=self.retention)
-        )
+        where, rules = store or self.store, self.retention
+        return Engine(Config(store=where, root=self.live, excludes=(), retention=rules, boot=self.boot))
 
     def take(self, comment: str = "") -> RestorePoint:
         """Take a point of the live tree as it is, and remember what must come back."""
@@ -144,9 +147,12 @@ class Bench:
         )
 
 
-def write_config(path: str, retention: str = "max_store_ratio: null") -> None:
-    """Write a configuration without any exclusion."""
-    Path(path).write_text(f"excludes: []\nretention: {{{retention}}}\n", encoding="utf-8")
+def write_config(
+    path: str, retention: str = "max_store_ratio: null", disks: tuple[str, ...] = (), more: str = ""
+) -> None:
+    """Write a configuration without any exclusion; `disks` are image files whose boot pieces are taken too."""
+    boot = f"boot: {{disks: {json.dumps(disks)}{more}}}\n" if disks else ""
+    Path(path).write_text(f"excludes: []\nretention: {{{retention}}}\n{boot}", encoding="utf-8")
     os.chmod(path, 0o644)
 
 

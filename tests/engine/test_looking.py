@@ -77,6 +77,9 @@ def test_content_of_points_and_of_the_live_tree(place: str) -> None:
     assert old is not None and (old.data, old.size, old.whole) == (b"old text\n", 9, True)
     assert new is not None and (new.data, new.size, new.whole) == (b"new text", 17, False)
     assert engine.content(None, b"etc/a", 100) is None and engine.content(first, b"etc", 100) is None
+    os.mkfifo(os.path.join(bench.live, "fifo"))
+    os.symlink("/etc/passwd", os.path.join(bench.live, "out"))
+    assert engine.content(None, b"fifo", 9) is None and engine.content(None, b"out", 9) is None
     change = engine.change(first, second, b"etc/a")
     assert change is not None and "content" in change.what
     live = engine.change(first, None, b"etc/a")

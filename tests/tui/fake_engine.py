@@ -9,10 +9,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from engine.audit import AuditEntry
+from engine.bootpieces import BootShown, BootStatus
 from engine.config import Config, Retention, settings
 from engine.entries import Change, Diff, Entry, Kind, Life, Status, Version
-from engine.errors import CancelledError, RollpointError, UsageError
+from engine.errors import CancelledError, NotEmptyError, RollpointError, UsageError
 from engine.events import Job
+from engine.machine.bootimages import Area, BootRecord, DiskRecord, Image
+from engine.machine.collect import Text
+from engine.machine.disks import Disk
+from engine.machine.partitions import Table
 from engine.points import RestorePoint
 from engine.results import (
     Damage,
@@ -30,6 +35,7 @@ from engine.results import (
     SnapshotResult,
     Software,
     StoreStatus,
+    Verdict,
     VerifyReport,
 )
 from engine.retention import fates
@@ -112,11 +118,18 @@ class FakeEngine:
         self.excluded: tuple[str, ...] = ("/proc/*", "/sys/*", "/tmp/*", "*.pid")
         self.damage: tuple[Damage, ...] = ()
         self.differences: tuple[str, ...] = ()
+        self.verdict: Verdict | None = None
+        self.boot_applied: tuple[str, ...] = ()
         self.changed_software = Software(("openssl 3.0.11 -> 3.0.15", "libssl3 3.0.11 -> 3.0.15"),
                                          ("kernel 6.1.0-27-amd64 comes",))
         self.warnings: tuple[str, ...] = ()
+        self.occupied = {"/root/full"}      # directories that are not empty
+        self.restored: tuple[str, str, tuple[bytes, ...], bool] | None = None
+        self.compared: tuple[bytes, ...] = ()
+        self.planned: tuple[str, ...] = ()
         self.current = b"usr/share/doc/openssl/changelog.gz"
         self.lines = ["--- old", "+++ new", "@@ -1,2 +1,2 @@", " keep", "-was", "+is"]
+        self.pair: tuple[bytes, bytes] = (b"keep\nwas\n", b"keep\nis\n")   # contents of what is in `found`
         self.state = StoreStatus(path="/var/lib/rollpoint/store", root="/", exists=True, read_only=False,
                                  store_bytes=1_720_000_000, tree_bytes=1_450_000_000, free_bytes=14_000_000_000,
                                  limit_bytes=2_175_000_000, points=count, holder="", unfinished="", rollback="")
@@ -157,9 +170,10 @@ class FakeEngine:
     def changes(self, older: RestorePoint, newer: RestorePoint | None, paths: Sequence[bytes] = (),
                 job: Job | None = None) -> Iterator[Change]:
         self._enter("changes")
+        self.compared = tuple(paths)
         self._find(older)
         self._work(job, "comparing")
-        yield from self.found
+        yield from sorted(self.found, key=lambda c: c.path.replace(b"/", b"\0"))   # in walk order, as the engine does
 
     def change(self, older: RestorePoint, newer: RestorePoint | None, path: bytes) -> Change | None:
         self._enter("change")
@@ -181,6 +195,10 @@ class FakeEngine:
         self._enter("lives")
         return self.tree.lives(path)
 
+    def stirred(self, path: bytes = b"") -> dict[bytes, tuple[int, ...]]:
+        self._enter("stirred")
+        return self.tree.stirred(path)
+
     def live_listing(self, path: bytes = b"") -> list[Entry]:
         self._enter("live_listing")
         return self.tree.live_listing(path)
@@ -198,6 +216,9 @@ class FakeEngine:
 
     def content(self, point: RestorePoint | None, path: bytes, limit: int) -> FileContent | None:
         self._enter("content")
+        if any(c.path == path for c in self.found):
+            data = self.pair[point is None]
+            return FileContent(data[:limit], len(data))
         return self.tree.content(path, point.number if point else None, limit)
 
     def measure(self, point: RestorePoint, paths: Sequence[bytes]) -> Measure:
@@ -208,9 +229,24 @@ class FakeEngine:
                 ) -> RestoreResult:
         self._enter("restore")
         self._find(point)
+        if dest in self.occupied and not merge:
+            raise NotEmptyError(f"{dest} is not empty", hint="name a new directory")
         self._work(job, "copying")
         self.restored = (point.id, dest, tuple(paths), merge)
         return RestoreResult(point, 3 * max(1, len(paths)), 3702, 0.4)
+
+    def boot_status(self) -> BootStatus:
+        self._enter("boot")
+        disk = Disk(b"/dev/sd\x1ba", 64 << 20, 512, Table("mbr", 512, 64 << 20, "0xcafe"))
+        return BootStatus(b"/", "bios", ((disk, (Area("sector 0", 0, 512, "GRUB 2"),)),), ("a note \x1b",),
+                          Verdict("yes", (Finding("info", "GRUB 2 in sector 0"),), "6.1.0-26-amd64"))
+
+    def boot_of(self, point: RestorePoint) -> BootShown:
+        self._enter("boot")
+        image = Image("sector 0", 0, 512, "disk-1.sector0", "00" * 32, "GRUB 2")
+        disk = DiskRecord("disk-1", "/dev/sd\x1ba", 64 << 20, 512, "", "", "", "mbr", "0xcafe", 1 << 20, (image,), ())
+        record = BootRecord(b"/st/points/1/boot", "bios", (disk,), (Text("blkid.txt", "blkid", "", 10, "00"),))
+        return BootShown(record, None, "no disk \x1b is here", (Text("df.txt", "df", "", 10, "00"),), ())
 
     def scopes(self, point: RestorePoint) -> list[ScopeChoice]:
         self._enter("scopes")
@@ -243,6 +279,7 @@ class FakeEngine:
 
     def plan(self, point: RestorePoint, scope: Sequence[str], job: Job) -> RollbackPlan:
         self._enter("plan")
+        self.planned = tuple(scope)
         at = self._find(point)
         self._work(job, "comparing")
         return RollbackPlan(point, "/", tuple(scope), Diff("live", point.id, self.found), tuple(self.list[:at]),
@@ -256,7 +293,8 @@ class FakeEngine:
         safety = None
         if safety_point:
             safety = self.snapshot(SnapshotRequest("before going back", reason="safety"), Job()).point
-        return RollbackResult(plan.point, safety, len(plan.diff.changes), not self.differences, self.differences, 4.2)
+        return RollbackResult(plan.point, safety, len(plan.diff.changes), not self.differences, self.differences, 4.2,
+                              self.verdict, self.boot_applied)
 
     def resume(self, job: Job) -> RollbackResult:
         self._enter("resume")
@@ -271,11 +309,8 @@ class FakeEngine:
 
     def fates(self, rules: Retention | None = None) -> list[Fate]:
         self._enter("fates")
-        if rules is not None:
-            return fates(self.list, rules, NOW, store_bytes=self.state.store_bytes, source_bytes=self.state.tree_bytes)
-        words = ("newest", "pinned", "younger than 86400 s")
-        return [Fate(p, i < len(self.list) - 3, words[i % 3] if i < len(self.list) - 3 else "store over its limit")
-                for i, p in enumerate(self.list)]
+        return fates(self.list, rules or self.rules_now, NOW, store_bytes=self.state.store_bytes,
+                     source_bytes=self.state.tree_bytes)
 
     def prune(self, job: Job) -> PruneResult:
         self._enter("prune")

@@ -53,6 +53,16 @@ class FakeTree:
         """What became of the names of a directory."""
         return self.directories.get(path, [])
 
+    def stirred(self, path: bytes) -> dict[bytes, tuple[int, ...]]:
+        """After which points something below the directories in a directory changed or went."""
+        found: dict[bytes, set[int]] = {}
+        for folder, lives in self.directories.items():
+            if folder.startswith(path + b"/" if path else b"") and folder != path:
+                name = folder[len(path) + 1 if path else 0:].partition(b"/")[0]
+                ends = {span.last for life in lives for span in life.spans if span.last is not None}
+                found.setdefault(name, set()).update(ends)
+        return {name: tuple(sorted(ends)) for name, ends in found.items() if ends}
+
     def live_listing(self, path: bytes) -> list[Entry]:
         """What is in a directory of the live tree."""
         found = [life.spans[-1].entry for life in self.lives(path) if life.spans[-1].last is None]

@@ -20,15 +20,21 @@ import pyte
 import pytest
 
 ROOT = str(Path(__file__).resolve().parents[2])
+BYTES = {"enter": "\r", "escape": "\x1b", "tab": "\t", "space": " ", "slash": "/", "question_mark": "?", "up": "\x1b[A",
+         "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "home": "\x1b[1~", "end": "\x1b[4~",
+         "pageup": "\x1b[5~", "pagedown": "\x1b[6~", "f1": "\x1b[[A", "ctrl+c": "\x03", "backspace": "\x7f",
+         "colon": ":", "full_stop": ".", "left_square_bracket": "[", "right_square_bracket": "]", "asterisk": "*"}
+"""What a Linux console sends for the keys that Textual calls so."""
 BOX = set("─│┌┐└┘├┤┬┴┼═║╔╗╚╝")
 """What every console font has besides ASCII (and the letters of file names)."""
 
 
 class Terminal:
-    """One run of a program on a terminal of its own. A context manager; nothing is left behind."""
+    """One run of a program on a terminal of its own. A context manager; nothing is left behind. `stdin`, `stderr`: file
+    descriptors to use instead of the terminal."""
 
     def __init__(self, argv: Sequence[str], *, term: str = "linux", columns: int = 80, rows: int = 24,
-                 env: dict[str, str] | None = None) -> None:
+                 env: dict[str, str] | None = None, stdin: int | None = None, stderr: int | None = None) -> None:
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
         self.raw = b""
@@ -39,8 +45,9 @@ class Terminal:
         clean = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "TMPDIR", "LANG", "VIRTUAL_ENV")}
         clean |= {"TERM": term, "PYTHONPATH": ROOT, "TEXTUAL_ANIMATIONS": "none", "TZ": "UTC"} | (env or {})
         self.process = subprocess.Popen(
-            [sys.executable, *argv], stdin=slave, stdout=slave, stderr=slave, env=clean, cwd=ROOT,
-            start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+            [sys.executable, *argv], stdin=slave if stdin is None else stdin, stdout=slave,
+            stderr=slave if stderr is None else stderr, env=clean, cwd=ROOT, start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(1, termios.TIOCSCTTY, 0))
 
     def __enter__(self) -> Terminal:
         return self
@@ -65,8 +72,18 @@ class Terminal:
                 data = os.read(self.master, 65536)
             except OSError:
                 return
-            self.raw += data
-            self._stream.feed(data)
+            self.take(data)
+
+    def settle(self, quiet: float = 0.2, at_most: float = 3.0) -> None:
+        """Take over what is drawn until nothing was for a while: what a key has started is on the screen."""
+        end = time.monotonic() + at_most
+        while time.monotonic() < end and select.select([self.master], [], [], quiet)[0]:
+            self.feed(0.01)
+
+    def take(self, data: bytes) -> None:
+        """Take over what somebody else has read from the program."""
+        self.raw += data
+        self._stream.feed(data)
 
     @property
     def text(self) -> str:
@@ -95,6 +112,12 @@ class Terminal:
         for key in keys:
             os.write(self.master, key.encode())
             self.feed(0.25 if key == "\x1b" else 0.05)     # a lone escape is one only after a pause
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Become another size; the kernel tells the program."""
+        self.screen.resize(rows, columns)
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.feed(0.3)
 
     def hang_up(self) -> None:
         """Lose the line: the kernel sends SIGHUP to the session."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from engine.errors import RollpointError
-from engine.results import Damage, Finding
+from engine.results import Damage, Finding, ScopeChoice
 from engine.text import message, printable
 from tests.tui.conftest import AppPilot, make_app, paste, press, screen_text, settle, until
 from tests.tui.fake_engine import HOSTILE, FakeEngine, hostile_changes
@@ -45,7 +45,7 @@ def engine_with(name: bytes) -> FakeEngine:
     engine.databases = engine.excluded = (text,)
     engine.findings = (Finding("warning", text, text), Finding("info", text))
     engine.differences = engine.warnings = (text,)
-    engine.lines = [f"+{text}\n"]
+    engine.pair = (b"", name)
     engine.damage = (Damage(text, name, text),)
     engine.state = replace(engine.state, unfinished=text, rollback=text)
     return engine
@@ -57,7 +57,7 @@ async def test_every_screen(name: bytes) -> None:
     async with app.run_test(size=(220, 60)) as pilot:
         await settle(pilot)
         literal(pilot, text)
-        await press(pilot, "enter")
+        await press(pilot, "escape", "enter")
         literal(pilot, text)
         await press(pilot, "escape", "R")
         literal(pilot, text)
@@ -72,9 +72,12 @@ async def test_every_screen(name: bytes) -> None:
         await press(pilot, "escape", "v", "enter")
         literal(pilot, printable(name))
         await press(pilot, "enter", "d")
+        literal(pilot, "v srv/[b]dir/")
+        await press(pilot, "down")
         literal(pilot, f"/srv/[b]dir/{printable(sorted(HOSTILE)[0])}")
         await press(pilot, "enter")
-        literal(pilot, f"+{message(name.decode('utf-8', 'surrogateescape').expandtabs(8))}")
+        first = name.decode("utf-8", "surrogateescape").split("\n")[0]
+        literal(pilot, "1  " + message(first.expandtabs(8)))
         await press(pilot, "escape", "escape")
         assert isinstance(app.screen, PointsScreen)
 
@@ -82,7 +85,7 @@ async def test_every_screen(name: bytes) -> None:
 async def test_every_name_in_a_list_of_changes() -> None:
     async with make_app(engine_with(b"x")).run_test(size=(220, 30)) as pilot:
         await settle(pilot)
-        await press(pilot, "d")
+        await press(pilot, "escape", "d", "f", "g")
         for known in sorted(HOSTILE):
             literal(pilot, f"/srv/[b]dir/{printable(known)}")
             await press(pilot, "down")
@@ -93,6 +96,7 @@ async def test_take_and_rollback(name: bytes) -> None:
     text = message(name.decode("utf-8", "surrogateescape"))
     async with make_app(engine).run_test(size=(220, 50)) as pilot:
         await settle(pilot)
+        await press(pilot, "escape")
         engine.hold.clear()
         await pilot.press("s", "enter")
         await until(pilot, lambda: "Copying" in screen_text(pilot), "progress")
@@ -100,12 +104,16 @@ async def test_take_and_rollback(name: bytes) -> None:
         engine.hold.set()
         await settle(pilot)
         literal(pilot, text)
+        offered = [ScopeChoice("system", text), ScopeChoice("fs=" + text, text)]
+        engine.scopes = lambda point: offered   # type: ignore[method-assign]
         await press(pilot, "enter", "down", "r")
+        literal(pilot, f"fs={text}")
+        await press(pilot, "enter")
         literal(pilot, text)
-        for view in "2345":
+        for view in "234567":
             await press(pilot, view)
             literal(pilot, "")
-        await press(pilot, *"yes", "enter")
+        await press(pilot, "enter", "enter", *"yes", "enter")
         await until(pilot, lambda: "NOT AS RECORDED" in screen_text(pilot), "the result")
         literal(pilot, text)
 
@@ -114,10 +122,10 @@ async def test_errors(name: bytes) -> None:
     engine = FakeEngine()
     text = name.decode("utf-8", "surrogateescape")
     engine.fail["plan"] = RollpointError(f"cannot read {text}", hint=f"look at {text}")
-    engine.fail["diff"] = ValueError(text)
+    engine.fail["changes"] = ValueError(text)
     async with make_app(engine).run_test(size=(220, 50)) as pilot:
         await settle(pilot)
-        await press(pilot, "r")
+        await press(pilot, "r", "enter")
         literal(pilot, message(text)[:30])
         assert "Cannot read" in screen_text(pilot)
         await press(pilot, "escape", "d")

@@ -8,17 +8,36 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from textual.screen import Screen
 
-from tests.tui.conftest import AppPilot, make_app, press, settle
+from engine.points import RestorePoint
+from tests.tui.conftest import AppPilot, make_app, press, settle, until
 from tests.tui.fake_engine import FakeEngine
 from tui import screenshots
 from tui.app import RollpointApp
+from tui.screens.browse import BrowseScreen
+from tui.screens.find import FindScreen
+from tui.screens.history import HistoryScreen
+from tui.screens.run import RUN
 from tui.theme import ANSI_DARK, LIGHT, Look
 
 ROOT = Path(__file__).resolve().parents[2]
-KEYS = {"points": (), "details": ("enter",), "changes": ("d", "down"), "rollback": ("down", "r"), "take": ("s",),
-        "delete": ("x", "n", "o", "enter"), "prune": ("P",), "verify": ("v",), "help": ("question_mark",),
-        "comment": ("e",)}
+CHANGES = ("r", "enter")
+TO_YES = (*CHANGES, "enter", "enter")
+TRIED = ("P", "down", "down", "down", "7", "enter")
+KEYS = {"points": (), "details": ("enter",), "changes": ("d", "down"),
+        "changes-flat": ("d", "f", "G"), "changes-software": ("d", "6"), "filediff": ("d", "3", "down", "enter"),
+        "filediff-beside": ("d", "3", "down", "enter", "m"), "filediff-hex": ("d", "3", "down", "enter", "m", "m"),
+        "take": ("s",), "taken": ("s", "enter"),
+        "rollback_scope": ("down", "r", "down", "enter", *"/etc/nginx", "enter"),
+        "rollback_changes": ("down", *CHANGES),
+        "rollback_safety": ("down", *CHANGES, "enter", "space"), "rollback_confirm": ("down", *TO_YES),
+        "rollback_result": ("down", *TO_YES, *"yes", "enter"),
+        "delete": ("x", "n", "o", "enter"), "verify": ("v",), "help": ("question_mark",), "comment": ("e",),
+        "prune": TRIED, "prune-wrong": ("P", "down", "enter", "s", "o", "o", "n"),
+        "prune-calendar": (*TRIED, "c", "tab"), "prune-write": (*TRIED, "x"), "growth": ("o",),
+        "growth-points": ("o", "1"), "store": ("S",), "settings": ("c", "down", "down"),
+        "palette": ("colon", "p", "o", "i"), "points-marked": ("down", "m", "down")}
 
 
 def walk(*keys: str) -> Callable[[AppPilot], Awaitable[None]]:
@@ -26,6 +45,8 @@ def walk(*keys: str) -> Callable[[AppPilot], Awaitable[None]]:
     async def go(pilot: AppPilot) -> None:
         await settle(pilot)
         await press(pilot, *keys)
+        await until(pilot, lambda: getattr(pilot.app.screen, "step", "") != RUN, "the end of the run")
+        await settle(pilot)
     return go
 
 
@@ -35,10 +56,42 @@ def test_picture(snap_compare: Callable[..., bool], scene: str, size: tuple[int,
     assert snap_compare(make_app(FakeEngine(30)), run_before=walk(*KEYS[scene]), terminal_size=size)
 
 
+def of_point(number: int, engine: FakeEngine) -> RestorePoint:
+    return next(p for p in engine.list if p.number == number)
+
+
+OPENED: dict[str, tuple[Callable[[FakeEngine], Screen[None]], tuple[str, ...]]] = {
+    "browse": (lambda e: BrowseScreen(of_point(24, e), b"etc"), ("down", "down", "down")),
+    "browse-deleted": (lambda e: BrowseScreen(of_point(9, e), b"etc"), ("full_stop", "space", "space", "space")),
+    "browse-restore": (lambda e: BrowseScreen(of_point(24, e), b"etc"), ("space", "space", "w")),
+    "browse-elsewhere": (lambda e: BrowseScreen(of_point(24, e), b"etc"),
+                         ("down", "w", "e", "slash", *"root", "slash", *"full", "enter", "y", "e")),
+    "browse-entry": (lambda e: BrowseScreen(of_point(24, e), b"etc"), ("down", "i")),
+    "history": (lambda e: HistoryScreen(b"etc/nginx.conf", of_point(20, e)), ("down",)),
+    "history-gone": (lambda e: HistoryScreen(b"etc/old.conf"), ("down",)),
+    "fileview": (lambda e: BrowseScreen(of_point(24, e), b"etc", b"nginx.conf"), ("enter",)),
+    "find": (lambda e: FindScreen("conf"), ("down",))}
+
+
+@pytest.mark.parametrize("size", [(80, 24), (140, 40)], ids=["80x24", "140x40"])
+@pytest.mark.parametrize("scene", sorted(OPENED))
+def test_opened(snap_compare: Callable[..., bool], scene: str, size: tuple[int, int]) -> None:
+    make, keys = OPENED[scene]
+    engine = FakeEngine(30)
+
+    async def go(pilot: AppPilot) -> None:
+        await settle(pilot)
+        pilot.app.push_screen(make(engine))
+        await settle(pilot)
+        await press(pilot, *keys)
+
+    assert snap_compare(make_app(engine), run_before=go, terminal_size=size)
+
+
 @pytest.mark.parametrize("look", [LIGHT.name, ANSI_DARK.name])
 def test_picture_in_other_colours(snap_compare: Callable[..., bool], look: str) -> None:
     app: RollpointApp = make_app(FakeEngine(30), look=Look(look, "ansi" in look))
-    assert snap_compare(app, run_before=walk("r"), terminal_size=(80, 24))
+    assert snap_compare(app, run_before=walk(*CHANGES), terminal_size=(80, 24))
 
 
 def words(svg: str) -> list[str]:

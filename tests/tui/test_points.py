@@ -110,7 +110,7 @@ async def test_a_point_that_disappears_under_the_cursor() -> None:
         await settle(pilot)
         await press(pilot, "down", "down")
         del engine.list[2]
-        for key in ("p", "d", "r"):
+        for key in ("p", "d"):
             await press(pilot, key)
             await until(pilot, lambda: isinstance(pilot.app.screen, MessageScreen), "the message")
             assert "No restore point is called" in screen_text(pilot) and "What to do" in screen_text(pilot)
@@ -155,7 +155,7 @@ async def test_errors_of_actions_are_shown_with_their_hint() -> None:
     engine.fail["fates"] = KeyError("x[/]")
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        for key in ("p", "d", "r"):
+        for key in ("p", "d"):
             await press(pilot, key)
             assert "The store is in use by root@web01, pid 812" in screen_text(pilot), key
             assert "What to do: wait until it is done" in screen_text(pilot)
@@ -200,7 +200,7 @@ async def test_read_only_refuses_every_change() -> None:
             await press(pilot, key)
             assert "read-only" in screen_text(pilot).splitlines()[1]
             assert isinstance(pilot.app.screen, PointsScreen)
-        await press(pilot, "r", "y", "e", "s", "enter")
+        await press(pilot, "r", "enter", "enter", "y", "e", "s", "enter")
         assert "Roll back now?" not in screen_text(pilot)
         await press(pilot, "escape", "P", "y", "e", "s", "enter")
         assert "for good?" not in screen_text(pilot)
@@ -232,3 +232,43 @@ async def test_help_on_every_screen_and_light() -> None:
         assert pilot.app.theme == "rollpoint-light"
         await press(pilot, "t")
         assert pilot.app.theme == "rollpoint-dark"
+
+
+async def test_a_marked_point_is_compared_with_the_one_under_the_cursor() -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, "down", "m")
+        assert "Point 11 is marked" in screen_text(pilot) and "\n* P    11" in screen_text(pilot)
+        assert "d Compare with 11" in screen_text(pilot)
+        await press(pilot, "down", "down", "d")
+        subject = screen_text(pilot).splitlines()[1:3]
+        assert "Changes from point 9" in subject[0] and "point 11" in " ".join(subject)
+        await press(pilot, "escape", "up", "up", "d")
+        assert "until now" in " ".join(screen_text(pilot).split())
+        await press(pilot, "escape", "space")
+        assert "The mark is gone" in screen_text(pilot) and "d Changes" in screen_text(pilot)
+
+
+async def test_a_mark_goes_with_escape_with_its_point_and_between_kinds() -> None:
+    engine = FakeEngine()
+    engine.list[3] = replace(engine.list[3], backend="zfs")
+    async with make_app(engine).run_test(size=(100, 24)) as pilot:
+        await settle(pilot)
+        assert "Kind" in screen_text(pilot)
+        await press(pilot, "m", "down", "down", "down", "d")
+        assert "is of another kind" in screen_text(pilot) and isinstance(pilot.app.screen, PointsScreen)
+        await press(pilot, "escape", "d")
+        assert "Changes since point 9" in screen_text(pilot)
+        await press(pilot, "escape", "m")
+        del engine.list[3]
+        await press(pilot, "u")
+        assert "d Changes" in screen_text(pilot)
+
+
+async def test_keys_that_need_a_point_say_so_where_there_is_none() -> None:
+    async with make_app(FakeEngine(0)).run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        for key in ("m", "d", "p", "enter"):
+            await press(pilot, key)
+            assert isinstance(pilot.app.screen, PointsScreen)
+        assert "There is no point under the cursor." in screen_text(pilot)

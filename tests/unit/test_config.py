@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.config import DEFAULT_EXCLUDES, Config, Retention, load, settings
+from engine.config import DEFAULT_EXCLUDES, Boot, Config, Retention, load, settings
 from engine.configvalues import duration, duration_text
 from engine.errors import ConfigError
 from tests.unit.conftest import Etc
@@ -44,6 +44,10 @@ retention:
   weekly: 4
   monthly: 12
   yearly: 0
+boot:
+  disks: [/dev/sda/, /srv/disk.img, /dev/sda]
+  restore: no
+  facts: false
 """)
     assert config == Config(
         store="/srv/points",
@@ -55,10 +59,38 @@ retention:
         read_only=True,
         compare_checksums=True,
         retention=Retention(3, 12 * 3600, 2.0, 2 * 365 * 86400, 24, 7, 4, 12, 0),
+        boot=Boot(("/dev/sda", "/srv/disk.img"), False, False),
     )
     assert config.origins["store"] == f"{etc.config}:1"
     assert config.origins["retention.daily"] == f"{etc.config}:15"
     assert config.origins["retention.yearly"].endswith(":18")
+    assert config.origins["boot.facts"].endswith(":22")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("boot: {disks: /dev/sda}", "boot.disks: expected auto, or a list of disks (or image files)"),
+        ("boot: {disks: [sda]}", "got 'sda' in it"),
+        ("boot: {disks: [auto, 1]}", "got 'auto' in it"),
+        ("boot: {disks: yes}", "as absolute paths, got yes"),
+        ("boot: {restore: 1}", "boot.restore: expected true or false, got 1"),
+        ("boot: auto", "boot: expected a mapping (KEY: VALUE lines), got 'auto'"),
+        ("boot: {disk: auto}", "boot.disk: unknown key, did you mean disks?"),
+    ],
+)
+def test_wrong_boot_settings_are_explained(etc: Etc, text: str, complaint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        etc.load(text)
+    assert caught.value.message.startswith(f"{etc.config}:1: ") and complaint in caught.value.message
+
+
+def test_boot_disks(etc: Etc) -> None:
+    assert etc.load("boot:").boot == etc.load("boot: {disks: auto}").boot == Boot()
+    assert etc.load("boot: {disks: []}").boot.disks == ()
+    rows = {key: value for key, value, _ in settings(etc.load("boot: {disks: [/dev/sda]}"))}
+    assert rows["boot.disks"] == "/dev/sda" and rows["boot.restore"] == "yes"
+    assert {k: v for k, v, _ in settings(Config())}["boot.disks"] == "auto"
 
 
 @pytest.mark.parametrize(
@@ -330,7 +362,7 @@ def test_settings_show_every_value_and_where_it_comes_from(etc: Etc) -> None:
     assert rows["read_only"][0] == "yes" and rows["compare_checksums"][0] == "no"
     assert rows["staging"][0] == "in the store" and rows["databases"][0] == "none"
     assert rows["excludes"][0].startswith("*/mnt/, ")
-    assert list(rows)[:2] == ["store", "root"] and len(rows) == 17
+    assert list(rows)[:2] == ["store", "root"] and len(rows) == 20
     assert all(text.isprintable() for row in rows.values() for text in row)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.entries import Change, Diff, Entry, Kind, Status, Version
 from engine.points import RestorePoint
+from engine.results import Verdict
 from engine.text import human_age, human_size, json_path, message, printable, short_age, shown_path
 from tui.output import safe_text, table
 
@@ -176,3 +177,10 @@ def totals_line(diff: Diff) -> str:
         return "No differences."
     sizes = f"{human_size(diff.bytes_new)} of content after, {human_size(diff.bytes_old)} before"
     return f"{', '.join(words)}; {sizes}"
+
+
+def verdict_json(verdict: Verdict) -> dict[str, Any]:
+    """Return whether a system will boot, and why."""
+    return {"answer": verdict.answer, "kernel": message(verdict.kernel), "words": verdict.words,
+            "findings": [{"level": f.level, "text": message(f.text), "hint": message(f.hint)}
+                         for f in verdict.findings]}

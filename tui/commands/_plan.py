@@ -44,8 +44,10 @@ def plan_lines(plan: RollbackPlan, *, verbose: bool, safety_point: bool) -> Iter
     if point.comment:
         yield f"  {printable(point.comment)}"
     yield server_time()
-    if plan.scope != ("system",):
-        yield "Only: " + "  ".join(printable(word.removeprefix("path=")) for word in plan.scope)
+    if plan.scope == ("files",):
+        yield "Only files: boot sectors stay as they are"
+    elif plan.scope != ("system",):
+        yield "Only: " + "  ".join(_scope_words(word) for word in plan.scope)
     yield from _left_alone(plan)
     yield from _changes(plan, verbose)
     for title, lines in (("Packages", plan.packages), ("Kernels", plan.kernels), ("Boot", plan.boot)):
@@ -54,6 +56,12 @@ def plan_lines(plan: RollbackPlan, *, verbose: bool, safety_point: bool) -> Iter
         yield from _section("Commands", plan.commands)
     yield from _findings(plan.findings)
     yield from _what_is_lost(plan, safety_point)
+
+
+def _scope_words(word: str) -> str:
+    kind, _, value = word.partition("=")
+    return {"fs": f"the file system {printable(value)}", "boot": "/boot, the ESP and the boot sectors"}.get(
+        kind, printable(value))
 
 
 def _left_alone(plan: RollbackPlan) -> Iterator[str]:
@@ -106,7 +114,7 @@ def _findings(findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def _what_is_lost(plan: RollbackPlan, safety_point: bool) -> Iterator[str]:
-    if not plan.diff.changes:
+    if plan.empty:
         return
     yield "WARNING: all changes made since this restore point was taken will be lost"
     if plan.newer:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from engine.results import RollbackPlan, RollbackResult
     from tui.commands._context import Context
 
-SCOPES = "`system` (the default: everything that points hold) and `path=PATH` (may be given again)"
 _DETAILS = ("Without POINT the points are listed and a number is asked for. Without --yes the plan is shown "
             "and only a typed yes goes on; with no terminal and no --yes nothing is done. A lost SSH line "
             "does not stop it.")
@@ -26,7 +25,8 @@ def configure(parser: ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("point", metavar="POINT", nargs="?", help="id, unique prefix, number, or `latest`")
     parser.add_argument("--scope", metavar="SCOPE", action="append", default=[],
-                        help="what to roll back: system (default), or path=PATH (may be given again)")
+                        help="what to roll back: system (default), files (no boot sectors), boot, fs=MOUNTPOINT or "
+                        "path=PATH (may be given again)")
     parser.add_argument("--dry-run", action="store_true", help="only show the plan")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--no-safety-point", action="store_true",
@@ -50,12 +50,9 @@ def run(context: Context, args: Namespace) -> Answer:
 
 def check_scope(words: list[str]) -> list[str]:
     """Return the scopes that an admin typed, ``["system"]`` for none; raise UsageError for an unknown one."""
-    for word in words:
-        if word != "system" and (not word.startswith("path=") or word == "path=" or "\0" in word):
-            raise UsageError(f"there is no scope {word!r}", hint=f"the scopes are {SCOPES}")
-    if "system" in words and len(set(words)) > 1:
-        raise UsageError("the scope `system` holds every path already", hint="give either `system` or paths")
-    return list(dict.fromkeys(words)) or ["system"]
+    from engine.scopes import check
+
+    return list(check(words))
 
 
 def _early_refusal(context: Context, args: Namespace) -> None:
@@ -108,7 +105,7 @@ def _apply(context: Context, plan: RollbackPlan, args: Namespace) -> Answer:
     if blockers:
         hints = "; ".join(finding.hint for finding in blockers if finding.hint)
         raise RefusedError("; ".join(finding.text for finding in blockers), hint=hints)
-    if not plan.diff.changes:
+    if plan.empty:
         context.out.info("Nothing differs from that point: there is nothing to roll back.")
         return Answer({**document, "result": None})
     confirm(context, f"Roll back to point {plan.point.number}?", args.yes)
@@ -143,7 +140,7 @@ def _finish(context: Context, args: Namespace) -> Answer:
 
 def _done(context: Context, result: RollbackResult, document: dict[str, Any], verb: str) -> Answer:
     """Say how it went; what still differs afterwards is a warning each."""
-    from tui.commands._format import point_json, point_name
+    from tui.commands._format import point_json, point_name, verdict_json
     from tui.output import safe_text
 
     checked = "verified" if result.verified else "NOT verified"
@@ -153,6 +150,9 @@ def _done(context: Context, result: RollbackResult, document: dict[str, Any], ve
         number = result.safety_point.number
         context.out.info(f"The state before it is point {number}: `rollpoint rollback {number}` or "
                          "`rollpoint rollback --undo` goes back to it.")
+    for line in result.boot_applied:
+        context.out.info(f"Boot: {safe_text(line)}")
+    _say_verdict(context, result)
     for line in result.differences:
         context.warn(f"still differs: {line}")
     if not result.verified and not result.differences:
@@ -161,7 +161,21 @@ def _done(context: Context, result: RollbackResult, document: dict[str, Any], ve
     return Answer({**document, "result": {
         "point": point_json(result.point), "safety_point": safety, "applied": result.applied,
         "verified": result.verified, "differences": [safe_text(line) for line in result.differences],
-        "seconds": round(result.seconds, 3)}})
+        "seconds": round(result.seconds, 3), "boot_applied": [safe_text(line) for line in result.boot_applied],
+        "boot": None if result.boot is None else verdict_json(result.boot)}})
+
+
+def _say_verdict(context: Context, result: RollbackResult) -> None:
+    """Say whether the machine will boot now; what speaks against it is a warning each."""
+    from engine.text import message
+
+    if result.boot is None:
+        return
+    kernel = f" (kernel {message(result.boot.kernel)})" if result.boot.kernel else ""
+    context.out.info(f"Will it boot? {result.boot.words[:1].upper()}{result.boot.words[1:]}{kernel}.")
+    for finding in result.boot.findings:
+        if finding.level != "info":
+            context.warn(f"boot: {message(finding.text)}")
 
 
 COMMANDS = (Command("rollback", "bring the machine, or paths of it, back to a point", 100, configure, run,

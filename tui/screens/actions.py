@@ -3,57 +3,37 @@
 from __future__ import annotations
 
 from engine.points import RestorePoint
-from engine.results import (
-    Fate,
-    PruneResult,
-    RepairReport,
-    RollbackResult,
-    SnapshotResult,
-    StoreStatus,
-)
-from tui.screens.base import BaseScreen
-from tui.text import plural
+from engine.results import SnapshotResult
+from tui.places import Here
+from tui.screens.upkeep import Upkeep
+
+_ABOUT_A_POINT = frozenset({"details", "changes", "rollback", "pin", "comment", "delete", "mark", "choose"})
 
 
-class PointActions(BaseScreen[None]):
+class PointActions(Upkeep):
     """The actions of the list of points. The list itself is the subclass's."""
 
-    points: list[RestorePoint]
-    status: StoreStatus | None
-
-    def point(self) -> RestorePoint | None:
-        """The point under the cursor."""
-        raise NotImplementedError
-
-    def say(self, text: str, look: str = "good") -> None:
-        """Answer in the status line."""
-        raise NotImplementedError
+    WRITES = Upkeep.WRITES | {"take", "pin", "comment", "delete"}
+    marked: RestorePoint | None = None
 
     def select(self, point_id: str) -> None:
         """Put the cursor on a point once it is listed."""
         raise NotImplementedError
 
-    def show_fates(self, fates: list[Fate]) -> None:
-        """Open the preview of a prune."""
-        raise NotImplementedError
+    def why_not(self, action: str) -> str:
+        """Why an action makes no sense now."""
+        why = super().why_not(action)
+        if not why and action in _ABOUT_A_POINT and self.point() is None:
+            return "There is no point under the cursor."
+        return why
 
-    def action_reload(self) -> None:
-        """Read points and status again."""
-        raise NotImplementedError
+    def here(self) -> Here:
+        """The point under the cursor, and how many there are."""
+        return Here(self.point(), None if self.status is None else len(self.points))
 
-    def _chosen_point(self, *, write: bool = False) -> RestorePoint | None:
+    def _chosen_point(self, action: str) -> RestorePoint | None:
         """The point under the cursor; says why where there is none, or where nothing may be written."""
-        if write and not self._may_write():
-            return None
-        point = self.point()
-        if point is None:
-            self.say("There is no point under the cursor.", "warn")
-        return point
-
-    def _may_write(self) -> bool:
-        if self.rollpoint.read_only:
-            self.say("This is read-only: nothing can be changed from here.", "warn")
-        return not self.rollpoint.read_only
+        return self.point() if self.possible(action) else None
 
     # --- looking -------------------------------------------------------------------------------------------------
 
@@ -61,26 +41,24 @@ class PointActions(BaseScreen[None]):
         """Everything about the point."""
         from tui.screens.details import DetailScreen
 
-        point = self._chosen_point()
+        point = self._chosen_point("details")
         if point is not None:
             self.app.push_screen(DetailScreen(point))
 
     def action_changes(self) -> None:
-        """What changed since the point."""
+        """What changed since the point; between the marked point and this one where one is marked."""
         from tui.screens.changes import ChangesScreen
 
-        point = self._chosen_point()
-        if point is not None:
-            self.app.push_screen(ChangesScreen(point))
-
-    def action_verify(self) -> None:
-        """Verify."""
-        from tui.screens.verify import VerifyScreen
-
-        if not self.points:
-            self.say("There is nothing to verify yet.", "warn")
+        point, marked = self._chosen_point("changes"), self.marked
+        if point is None:
             return
-        self.app.push_screen(VerifyScreen(self.point()), lambda _: self.action_reload())
+        if marked is None or marked.id == point.id:
+            self.app.push_screen(ChangesScreen(point))
+        elif marked.backend != point.backend:
+            self.say(f"Point {marked.number} is of another kind: the two cannot be compared.", "warn")
+        else:
+            older, newer = sorted((marked, point), key=lambda p: p.number)
+            self.app.push_screen(ChangesScreen(older, newer))
 
     # --- taking and going back -----------------------------------------------------------------------------------
 
@@ -88,7 +66,7 @@ class PointActions(BaseScreen[None]):
         """Take a point."""
         from tui.screens.take import TakeScreen
 
-        if self._may_write():
+        if self.possible("take"):
             self.app.push_screen(TakeScreen(), self._taken)
 
     def _taken(self, result: SnapshotResult | None) -> None:
@@ -101,39 +79,15 @@ class PointActions(BaseScreen[None]):
         """Roll back to the point."""
         from tui.screens.rollback import RollbackScreen
 
-        point = self._chosen_point()
+        point = self._chosen_point("rollback")
         if point is not None:
             self.app.push_screen(RollbackScreen(point, self.rollpoint.make_runner()), lambda _: self.action_reload())
-
-    def action_recover(self) -> None:
-        """Go on with what was left unfinished."""
-        from tui.screens.recover import RecoverScreen, Way
-
-        def chosen(way: Way | None) -> None:
-            if way is not None and self.status is not None and self._may_write():
-                self._recover(way, self.status)
-
-        if self.status is not None:
-            self.app.push_screen(RecoverScreen(self.status), chosen)
-
-    def _recover(self, way: str, status: StoreStatus) -> None:
-        from tui.screens.recover import FinishRollbackScreen, RepairScreen
-
-        def finished(_: RollbackResult | RepairReport | None) -> None:
-            self.action_reload()
-
-        if way == "repair":
-            self.app.push_screen(RepairScreen(status.unfinished), finished)
-        else:
-            screen = FinishRollbackScreen("resume" if way == "resume" else "undo", status.rollback,
-                                          self.rollpoint.make_runner())
-            self.app.push_screen(screen, finished)
 
     # --- notes and removal ---------------------------------------------------------------------------------------
 
     def action_pin(self) -> None:
         """Pin or unpin."""
-        point = self._chosen_point(write=True)
+        point = self._chosen_point("pin")
         if point is not None:
             wanted = not point.pinned
             word = "pinned" if wanted else "no longer pinned"
@@ -144,7 +98,7 @@ class PointActions(BaseScreen[None]):
         """Edit the comment."""
         from tui.screens.comment import CommentScreen
 
-        point = self._chosen_point(write=True)
+        point = self._chosen_point("comment")
         if point is None:
             return
         engine = self.rollpoint.engine
@@ -164,21 +118,6 @@ class PointActions(BaseScreen[None]):
         """Delete the point."""
         from tui.screens.delete import DeleteScreen
 
-        point = self._chosen_point(write=True)
+        point = self._chosen_point("delete")
         if point is not None:
             self.app.push_screen(DeleteScreen(point, len(self.points) - 1), self.after_removal)
-
-    def action_prune(self) -> None:
-        """Show what the rules would remove."""
-        if not self.points:
-            self.say("There is nothing to prune yet.", "warn")
-            return
-        engine = self.rollpoint.engine
-        self.say("Asking the rules ...", "dim")
-        self.ask("fates", engine.fates, self.show_fates)
-
-    def after_removal(self, result: PruneResult | None) -> None:
-        """Say what was removed, and read the points again."""
-        if result is not None:
-            self.say(f"{plural(len(result.removed), 'point')} removed.", "warn" if result.failed else "good")
-        self.action_reload()

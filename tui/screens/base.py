@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
+from textual.binding import Binding
 from textual.screen import ModalScreen, Screen
+from textual.widgets import Input
 from textual.worker import get_current_worker
 
 from tui.messages import Answer, Trouble
+from tui.places import Here
+from tui.text import content
 from tui.widgets.header import HeaderBar
 
 if TYPE_CHECKING:
@@ -19,6 +23,9 @@ T = TypeVar("T")
 
 HORIZONTAL = [(0, "-tiny"), (60, "-narrow"), (100, "-wide")]
 VERTICAL = [(0, "-low"), (18, "-middle"), (30, "-high")]
+FILTER = Binding("slash", "filter", show=False, priority=True)
+"""The key of a filter. Of priority, so that it acts before the next key arrives: letters that are typed fast after it
+must not run as commands."""
 
 
 class EngineCalls:
@@ -28,6 +35,8 @@ class EngineCalls:
     """Keys of this screen and what they do, for the help."""
     NOTES: ClassVar[tuple[str, ...]] = ()
     """What else the help should say."""
+    HAS_PALETTE: ClassVar[bool] = True
+    """Whether the palette may be opened over it."""
 
     @property
     def rollpoint(self) -> RollpointApp:
@@ -75,6 +84,34 @@ class EngineCalls:
         would close the screen below."""
         return cast("Screen[object]", self) in self.rollpoint.screen_stack
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The key of a filter is of priority (`FILTER`); typed into a line it belongs to the line."""
+        return action != "filter" or not isinstance(cast("Screen[object]", self).focused, Input)
+
+    def open_line(self, line: Input) -> None:
+        """Show a line to type into and give it the focus at once, so that what is typed next goes there."""
+        line.display = True
+        cast("Screen[object]", self).set_focus(line)
+
+    # --- what a screen may say of itself -----------------------------------------------------------------------------
+
+    def why_not(self, action: str) -> str:
+        """Return why an action (``delete``) makes no sense now, "" where it does: then the palette offers it."""
+        return ""
+
+    def here(self) -> Here:
+        """Return where one stands: which places can be gone to depends on it."""
+        return Here()
+
+    def say(self, text: str, look: str = "good") -> None:
+        """Answer an action in a few words."""
+        from tui.screens.message import MessageScreen
+
+        self.rollpoint.push_screen(MessageScreen("Rollpoint", [content((text, look))]))
+
+    def back_from_place(self, _result: object) -> None:
+        """Somebody came back from a place."""
+
     def header(self) -> HeaderBar:
         """Return the header line of this machine and tree."""
         app = self.rollpoint
@@ -89,7 +126,13 @@ class BaseScreen(EngineCalls, Screen[T]):
 
 
 class BaseDialog(EngineCalls, ModalScreen[T]):
-    """A dialog over a screen, whose header stays visible above it."""
+    """A dialog over a screen, with the same header above it: that of the screen below is darkened with all of it."""
 
+    # A dialog shuts out the keys of the app but those of priority.
+    BINDINGS = [Binding("question_mark", "app.help", show=False)]
     HORIZONTAL_BREAKPOINTS = HORIZONTAL
     VERTICAL_BREAKPOINTS = VERTICAL
+
+    def on_mount(self) -> None:
+        """Put the header on top. Subclasses have an `on_mount` of their own; both are called."""
+        self.mount(self.header(), before=0)

@@ -43,6 +43,8 @@ class JobDialog(BaseDialog[T | None], Generic[T]):
         super().__init__()
         self.stage = FORM
         self.breakable = True
+        self.failed = False
+        self.usual: float | None = None     # seconds that such work took before
         self.work: LongJob | None = None
         self._result: T | None = None
 
@@ -109,7 +111,7 @@ class JobDialog(BaseDialog[T | None], Generic[T]):
         """Begin the work, once."""
         if self.stage != FORM or not self.prepare():
             return
-        self.work = LongJob()
+        self.work, self.failed = LongJob(usual=self.usual), False
         self.rollpoint.begin(self.WORKING, self.work, breakable=self.breakable)
         self.go(WORK)
         self.query_one(ProgressPanel).follow(self.work)
@@ -128,6 +130,7 @@ class JobDialog(BaseDialog[T | None], Generic[T]):
 
     def _failed(self, error: BaseException) -> None:
         self._end()
+        self.failed = True
         if isinstance(error, CancelledError):
             self._show([content((self.CANCELLED, "warn"))])
             return

@@ -19,6 +19,7 @@ class MessageScreen(BaseDialog[None]):
     """A title and some lines."""
 
     BINDINGS = [Binding("escape,enter,q", "close", "Close", show=False)]
+    KEYS = (("up down", "scroll"), ("esc, enter, q", "close it"))
 
     def __init__(self, title: str, rows: Sequence[Line], *, bad: bool = False) -> None:
         super().__init__(classes="-bad" if bad else "")

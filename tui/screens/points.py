@@ -12,9 +12,13 @@ from textual.content import Content
 from textual.widgets import Input
 
 from engine.points import RestorePoint
-from engine.results import Fate, StoreStatus
+from engine.results import StoreStatus
+from tui.health import age_note, store_line
+from tui.notices import banner_rows
+from tui.places import PLACES
 from tui.screens.actions import PointActions
-from tui.text import Line, Segment, content, error_lines, store_line
+from tui.screens.base import FILTER
+from tui.text import Line, content, error_lines
 from tui.widgets.details import DetailPane
 from tui.widgets.fields import Fields
 from tui.widgets.keybar import Hint, KeyBar
@@ -27,30 +31,28 @@ RELOAD_SECONDS = 10.0
 DAYS_FROM = 32
 """From this height on the list has a heading for each day."""
 
-_LOOK = (Hint("d", "Changes", "screen.changes"), Hint("v", "Verify", "screen.verify", 2),
-         Hint("/", "Filter", "screen.filter", 3), Hint("?", "Help", "app.help", 0), Hint("q", "Quit", "app.quit", 1))
-_WRITE = (Hint("s", "Take", "screen.take"), Hint("r", "Roll back", "screen.rollback"),
-          Hint("p", "Pin", "screen.pin", 2), Hint("e", "Comment", "screen.comment", 4),
-          Hint("x", "Delete", "screen.delete", 3), Hint("P", "Prune", "screen.prune", 4))
-
 
 class PointsScreen(PointActions):
     """The list of points."""
 
     BINDINGS = [
         Binding("s", "take", show=False), Binding("d", "changes", show=False), Binding("r", "rollback", show=False),
-        Binding("p", "pin", show=False), Binding("e", "comment", show=False), Binding("x", "delete", show=False),
-        Binding("P", "prune", show=False), Binding("v", "verify", show=False), Binding("R", "recover", show=False),
-        Binding("slash", "filter", show=False), Binding("f5,u", "reload", show=False),
-        Binding("escape", "clear_filter", show=False), Binding("q", "app.quit", show=False)]
-    KEYS = (("s", "take a restore point"), ("d", "what changed since this point"),
+        Binding("m,space", "mark", show=False), Binding("p", "pin", show=False), Binding("e", "comment", show=False),
+        Binding("x", "delete", show=False), Binding("v", "verify", show=False), Binding("R", "recover", show=False),
+        FILTER, Binding("u,f5", "reload", show=False),
+        Binding("escape", "clear", show=False), Binding("q", "app.quit", show=False),
+        *(Binding(place.key, place.action, show=False) for place in PLACES)]
+    KEYS = (("s", "take a restore point"), ("d", "what changed since this point, or between it and the marked one"),
+            ("m, space", "mark a point to compare the next one with; again: take the mark away"),
             ("r", "roll back to this point: shows first what it would do"), ("enter", "everything about this point"),
             ("p", "pin or unpin: pinned points are never removed by the rules"), ("e", "edit the comment"),
-            ("x", "delete this point"), ("P", "prune by the rules: shows first what becomes of each point"),
-            ("v", "verify the store"), ("R", "unfinished work: go on, undo, repair"), ("/", "filter as you type"),
-            ("u, F5", "look again"), ("q", "leave Rollpoint"))
-    NOTES = ("Marks before the number: N newest (the plain tree), P pinned, ! damaged.",
-             "Own size is what deleting the point would free. Ages count from this machine's clock.")
+            ("x", "delete this point"), *((place.key, place.text) for place in PLACES), ("v", "verify the store"),
+            ("R", "unfinished work: go on, undo, repair"),
+            ("/", "filter as you type: words of number, date, comment, tags, owner, state"),
+            ("u, F5", "look again"), ("esc", "take filter and mark away"), ("q", "leave Rollpoint"))
+    NOTES = ("Marks before the number: * to compare with, N newest (the plain tree), P pinned, ! damaged, R an "
+             "interrupted rollback was going there.",
+             "Own size is what deleting the point would free. Ages count from this machine's clock.", age_note())
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,12 +75,19 @@ class PointsScreen(PointActions):
 
     def _hints(self) -> list[Hint]:
         """The keys that do something now."""
-        if self.status is not None and not self.points:
-            return [*([] if self.rollpoint.read_only else [_WRITE[0]]), *_LOOK[-2:]]
-        if self.rollpoint.read_only:
-            return list(_LOOK)
-        take, back, *rest = _WRITE
-        return [take, _LOOK[0], back, *rest, *_LOOK[1:]]
+        ends = [Hint("/", "Filter", "screen.filter", 4), Hint(":", "More", "app.palette", 0),
+                Hint("?", "Help", "app.help", 1), Hint("q", "Quit", "app.quit", 1)]
+        take = [] if self.rollpoint.read_only else [Hint("s", "Take", "screen.take")]
+        if not self.points:
+            return [*([] if self.status is None else take), *ends[1:]]
+        word = f"Compare with {self.marked.number}" if self.marked is not None else "Changes"
+        found = [*take, Hint("d", word, "screen.changes"), Hint("r", "Roll back", "screen.rollback"),
+                 Hint("m", "Mark", "screen.mark", 5)]
+        if not self.rollpoint.read_only:
+            found += [Hint("p", "Pin", "screen.pin", 3), Hint("e", "Comment", "screen.comment", 5),
+                      Hint("x", "Delete", "screen.delete", 3)]
+        places = [Hint(p.key, p.title, p.action, p.weight) for p in PLACES if not p.why_not(self.here())]
+        return [*found, *places, Hint("v", "Verify", "screen.verify", 3), *ends]
 
     def on_mount(self) -> None:
         """Paint first, then read the store in a worker."""
@@ -113,12 +122,21 @@ class PointsScreen(PointActions):
         if self._again:
             self.action_reload()
         self.status, self.points = answer
-        self.query_one("#status", StatusLine).show(
-            store_line(self.status, self.points, self.rollpoint.now()) if self.status.exists or self.points
-            else [("There is no store yet.", "")])
+        if self.marked is not None:
+            self.marked = next((p for p in self.points if p.id == self.marked.id), None)
+        self._stand()
         self.query_one("#banner", Banner).show(banner_rows(self.status))
-        self.query_one("#keys", KeyBar).show(self._hints())
         self._list()
+        self.query_one("#keys", KeyBar).show(self._hints())
+        self.announce()
+
+    def _stand(self) -> None:
+        """Say in the status line how the store stands."""
+        status, line = self.status, self.query_one("#status", StatusLine)
+        if status is not None:
+            known = status.exists or bool(self.points)
+            line.show(store_line(status, self.points, self.rollpoint.now(), self.size.width - 2) if known
+                      else [("There is no store yet.", "")])
 
     def _say_instead(self, rows: Sequence[Line]) -> None:
         self.query_one("#empty", Fields).show(rows)
@@ -143,7 +161,9 @@ class PointsScreen(PointActions):
         rows = self.query_one("#points", RowList)
         for name, shown in (("points", True), ("detail", True), ("empty", False)):
             self._present(name, shown)
-        source = PointRows(found, self.rollpoint.now(), days=self.size.height >= DAYS_FROM)
+        source = PointRows(found, self.rollpoint.now(), days=self.size.height >= DAYS_FROM, like=self.points,
+                           marked=self.marked.id if self.marked is not None else "",
+                           going_back=self.status.rollback if self.status is not None else "")
         at = source.index_of(self._seen) if self._seen else None
         rows.show(source, rows.cursor if at is None else at)
         if self.focused is None:
@@ -172,17 +192,16 @@ class PointsScreen(PointActions):
         self.action_details()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Columns, day headings and details depend on the size."""
+        """Columns, day headings, details and the status line depend on the size."""
         if self.points:
             self.call_after_refresh(self._list)
+        self.call_after_refresh(self._stand)
 
     # --- filter --------------------------------------------------------------------------------------------------
 
     def action_filter(self) -> None:
         """Go to the filter."""
-        line = self.query_one("#filter", LineInput)
-        line.display = True
-        line.focus()
+        self.open_line(self.query_one("#filter", LineInput))
 
     @on(Input.Changed, "#filter")
     def _typed(self) -> None:
@@ -194,12 +213,30 @@ class PointsScreen(PointActions):
         event.input.display = bool(event.value)
         self.query_one("#points", RowList).focus()
 
-    def action_clear_filter(self) -> None:
-        """Show all points again."""
+    def action_clear(self) -> None:
+        """Show all points again; take the mark away."""
+        if self.marked is not None:
+            self._mark(None)
         line = self.query_one("#filter", LineInput)
         line.value = ""
         line.display = False
         self.query_one("#points", RowList).focus()
+
+    # --- comparing ---------------------------------------------------------------------------------------------------
+
+    def action_mark(self) -> None:
+        """Mark the point to compare others with, or take its mark away."""
+        point = self._chosen_point("mark")
+        if point is not None:
+            again = self.marked is not None and self.marked.id == point.id
+            self._mark(None if again else point)
+            self.say("The mark is gone: d compares with now." if again else
+                     f"Point {point.number} is marked: d on another point compares the two.")
+
+    def _mark(self, point: RestorePoint | None) -> None:
+        self.marked = point
+        self._list()
+        self.query_one("#keys", KeyBar).show(self._hints())
 
     # --- answers of the dialogs ----------------------------------------------------------------------------------
 
@@ -207,32 +244,9 @@ class PointsScreen(PointActions):
         """Put the cursor on a point once it is listed."""
         self._seen = point_id
 
-    def show_fates(self, fates: list[Fate]) -> None:
-        """Open the preview of a prune."""
-        self.say("")
-        from tui.screens.prune import PruneScreen
-
-        self.app.push_screen(PruneScreen(fates), self.after_removal)
-
-
-def banner_rows(status: StoreStatus) -> list[Line]:
-    """Return what must not be overlooked: unfinished work, work of others, a store that cannot be written."""
-    rows: list[Line] = []
-    if status.rollback and not status.holder:
-        rows.append(_notice("INTERRUPTED", "bad", status.rollback, ("  Press R to go on or undo.", "strong")))
-    elif status.rollback:
-        rows.append(_notice("UNDER WAY", "warn", "a rollback; it goes on without this screen"))
-    if status.unfinished and not status.holder:
-        rows.append(_notice("UNFINISHED", "warn", status.unfinished, ("  Press R to repair.", "strong")))
-    if status.holder:
-        rows.append(_notice("BUSY", "warn", status.holder, ("  Looking works meanwhile.", "dim")))
-    if status.read_only:
-        rows.append(_notice("READ-ONLY", "warn", "the store can be looked at; no point can be taken or removed"))
-    return rows
-
-
-def _notice(label: str, look: str, *parts: str | Segment) -> Line:
-    return content((f"{label}  ", look), *parts)
+    def back_from_place(self, _result: object) -> None:
+        """Points may have changed meanwhile."""
+        self.action_reload()
 
 
 def _welcome(root: str, read_only: bool) -> list[Line]:

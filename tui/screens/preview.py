@@ -2,46 +2,53 @@
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Sequence
 from datetime import datetime
 
-from engine.entries import Status
+from engine.entries import Change, Status
 from engine.results import RollbackPlan
 from engine.text import human_age
-from tui.summary import Summary
+from tui.reboot import reboot_reasons
+from tui.summary import Summary, weight
 from tui.text import Line, Segment, content, count, field, plural, safe, size, stamp
 from tui.widgets.changerows import ChangeRows
 from tui.widgets.rows import RowSource
+from tui.widgets.scopes import WHOLE, scope_title
 from tui.widgets.viewlist import TextRows
 
-_NAMED, _FEW = 6, 3
+_NAMED, _FEW, _LARGEST = 6, 3, 100
 
 
 def preview_rows(plan: RollbackPlan, summary: Summary, now: datetime) -> list[Line]:
-    """Return what rolling back means, in a few lines: blockers, totals, what is lost, what stays, warnings."""
+    """Return what rolling back means, in a few lines: blockers, totals, what is lost, what stays, warnings, and what
+    becomes of boot sectors, kernels and packages."""
     rows: list[Line] = finding_rows(plan, "blocker")
     if plan.diff.changes:
         rows.append(field("It will", *_totals(summary)))
+        if plan.scope != (WHOLE,):
+            rows.append(field("Scope", *scope_title(plan.scope), ("; all else stays as it is", "dim")))
+        rows += finding_rows(plan, "warning")
         rows.append(field("Lost", ("all changes since then", "warn"), f", {human_age(plan.point.age(now))}"))
-        rows.append(field("Way back", "the state now becomes a safety point first"))
     else:
         rows.append(content(("Nothing differs from that point: there is nothing to roll back.", "good")))
+        rows += finding_rows(plan, "warning")
     if plan.newer:
         numbers = ", ".join(str(p.number) for p in plan.newer[:_NAMED]) + (" .." if len(plan.newer) > _NAMED else "")
         rows.append(field("Forward", f"newer points ({numbers}) stay: rolling forward is possible"))
     rows.append(_stays(plan))
-    rows += finding_rows(plan, "warning")
-    changes = _software(plan)
-    if changes:
-        more = f" and {len(changes) - _FEW} more" if len(changes) > _FEW else ""
-        rows.append(field("Packages", ", ".join(changes[:_FEW]) + more))
+    rows += [field(label, _few(lines)) for label, lines in (
+        ("Boot", plan.boot), ("Kernels", plan.kernels), ("Packages", plan.packages)) if lines]
+    if reboot_reasons(plan):
+        rows.append(field("Reboot", ("seems due afterwards", "warn")))
     if plan.point.comment:
         rows.append(field("Comment", plan.point.comment))
     rows.append(field("Server", (f"time now {stamp(now)}", "dim")))
     return rows
 
 
-def _software(plan: RollbackPlan) -> list[str]:
-    return [*map(safe, plan.kernels), *map(safe, plan.packages), *map(safe, plan.boot)]
+def _few(lines: Sequence[str]) -> str:
+    return ", ".join(lines[:_FEW]) + (f" and {len(lines) - _FEW} more" if len(lines) > _FEW else "")
 
 
 def _stays(plan: RollbackPlan) -> Line:
@@ -73,17 +80,45 @@ def finding_rows(plan: RollbackPlan, level: str) -> list[Line]:
 
 
 def preview_views(plan: RollbackPlan, summary: Summary) -> list[tuple[str, RowSource]]:
-    """Return the lists of a plan: all changes, deletions on their own, what stays, findings, commands, packages."""
+    """Return the lists of a plan: all changes, deletions on their own, the largest, what stays, findings, the exact
+    commands, and what becomes of boot sectors, kernels and packages. Not quick: it looks at every change."""
     changes = plan.diff.changes
-    deleted = summary.views[4]
     stays: list[Segment] = [(f"database  {safe(name)}", "strong") for name in plan.databases]
     stays += [(f"left out  {safe(pattern)}", "") for pattern in plan.excluded]
     looks = {"blocker": "bad", "warning": "warn"}
     findings: list[Segment] = [(f"{f.level}: {f.text}" + (f"  ({f.hint})" if f.hint else ""), looks.get(f.level, ""))
                                for f in plan.findings]
-    commands: list[Segment] = [(line, "") for line in plan.commands]
-    software: list[Segment] = [(line, "") for line in _software(plan)]
+    system: list[Segment] = [(f"{word:<8} {safe(line)}", look) for word, look, lines in (
+        ("boot", "warn", plan.boot), ("kernel", "warn", plan.kernels), ("package", "", plan.packages))
+        for line in lines]
     views: list[tuple[str, RowSource]] = [
-        ("Changes", ChangeRows(changes, summary.views[0])), ("Deleted", ChangeRows(changes, deleted)),
-        ("Stays", TextRows(stays)), ("Findings", TextRows(findings)), ("Commands", TextRows(commands))]
-    return [*views, ("Packages", TextRows(software))] if software else views
+        ("Changes", ChangeRows(changes, summary.views[0])), ("Deleted", ChangeRows(changes, summary.views[4])),
+        ("Largest", ChangeRows(changes, largest(changes))), ("Stays", TextRows(stays)),
+        ("Findings", TextRows(findings)), ("Commands", TextRows([(line, "") for line in plan.commands]))]
+    return [*views, ("System", TextRows(system))] if system else views
+
+
+def largest(changes: Sequence[Change], most: int = _LARGEST) -> list[int]:
+    """Return the indexes of the changes that move the most bytes, the largest first; those that move none are left
+    out."""
+    found = heapq.nlargest(most, range(len(changes)), key=lambda i: weight(changes[i]))
+    return [i for i in found if weight(changes[i])]
+
+
+def confirm_rows(plan: RollbackPlan, summary: Summary, *, safety_point: bool) -> list[Line]:
+    """Return what is about to happen, in the few lines that stand above the line to type yes into."""
+    way = (field("Way back", ("a safety point is taken first: this can be undone", "good")) if safety_point else
+           field("Way back", ("NONE: no safety point. This cannot be undone.", "bad")))
+    return [way, field("It will", *_totals(summary)), field("Scope", *scope_title(plan.scope)), _stays(plan)]
+
+
+def safety_rows(*, safety_point: bool) -> list[Line]:
+    """Return what taking a safety point means, and what leaving it out means."""
+    if safety_point:
+        return [content("Before anything is changed, the system as it is now becomes a point of its own, tagged "
+                        "safety."),
+                content(("With it this rollback can be undone", "good"), ", also when it was interrupted.")]
+    return [content(("Nothing can be undone then.", "bad")),
+            content("What is on this system now and in no other point is lost for good. If the rollback is "
+                    "interrupted, it can only be finished, not taken back."),
+            content("Leave it out only where there is no room for it, or where the present state is worth nothing.")]

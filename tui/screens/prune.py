@@ -1,113 +1,290 @@
-"""Pruning by the rules: what becomes of each point and which rule says so; then, after `yes`, doing it."""
+"""The prune simulator: the rules, what becomes of each point under them, and what that frees. Trying changes nothing.
+
+Rules are edited in place; each change asks the engine what it would do. Saving the rules and pruning are two steps of
+their own (tui/screens/prunenow.py), and pruning always goes by the saved rules.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
-
+from textual import events, on
 from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Container, Vertical
+from textual.widgets import Static
 
-from engine.events import Job
-from engine.results import Fate, PruneResult
-from engine.text import short_age
-from tui.screens.delete import removal_rows
-from tui.screens.job import FORM
-from tui.screens.typed import TypedDialog
-from tui.text import Line, Segment, content, fit, plural, safe, size
-from tui.widgets.confirm import ConfirmYes
-from tui.widgets.fields import Fields
-from tui.widgets.keybar import Hint
-from tui.widgets.rows import Row, RowList
-
-_WIDE = 90
-
-
-class FateRows:
-    """A `RowSource`: each point, whether it stays, and the rule."""
-
-    def __init__(self, fates: Sequence[Fate], now: datetime) -> None:
-        self.fates, self.now = fates, now
-
-    def __len__(self) -> int:
-        return len(self.fates)
-
-    def selectable(self, index: int) -> bool:
-        """All rows are."""
-        return True
-
-    def heading(self, width: int) -> Row | None:
-        """Column titles."""
-        date = f"{'Date':<{16 if width >= _WIDE else 11}}"
-        return [(fit(f" {'Fate':<6} {'No':>4}  {date} {'Age':>6}  {'Own size':>8}  Rule", width), "head")]
-
-    def row(self, index: int, width: int) -> Row:
-        """One fate; in a wide list with the comment."""
-        fate = self.fates[index]
-        point = fate.point
-        when = point.created.astimezone().strftime("%Y-%m-%d %H:%M" if width >= _WIDE else "%m-%d %H:%M")
-        out: list[Segment] = [(f" {'keep' if fate.keep else 'REMOVE':<6} ", "good" if fate.keep else "bad"),
-                              (f"{point.number:>4}  ", "strong"), (f"{when} ", ""),
-                              (fit(short_age(point.age(self.now)), 6, right=True) + "  ", "dim"),
-                              (fit(size(point.own_bytes), 8, right=True) + "  ", "")]
-        used = sum(len(text) for text, _ in out)
-        words = safe(fate.rule) + (f"   {safe(point.comment)}" if point.comment and width >= _WIDE else "")
-        return [*out, (fit(words, max(1, width - used - 1)), "" if fate.keep else "bad")]
+from engine.config import Retention
+from engine.points import RestorePoint
+from engine.results import Fate, PruneResult, StoreStatus
+from tui.rules import shown_value, value_of
+from tui.screens.ruleedit import RuleEditing
+from tui.text import Segment, content, plural, size
+from tui.widgets.faterows import CalendarRows, FateRows
+from tui.widgets.keybar import Hint, KeyBar
+from tui.widgets.lineinput import LineInput
+from tui.widgets.rows import RowList
+from tui.widgets.rulerows import RuleRows
+from tui.widgets.statusline import StatusLine
 
 
-class PruneScreen(TypedDialog[PruneResult]):
-    """The dialog behind `P`."""
+class PruneScreen(RuleEditing):
+    """The place behind `P`."""
 
-    HEADING = "Prune by the retention rules"
-    WORKING = "old points are being removed"
-    QUESTION = "Remove the points marked REMOVE for good?"
-    CANCELLED = "Stopped. What was removed before stays removed; all other points are whole."
-    KEYS = (("up down", "look through the points"), ("yes, enter", "remove those marked REMOVE"),
-            ("esc", "leave without removing anything"))
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (76, "-narrow"), (100, "-wide")]
+    BINDINGS = [
+        Binding("escape", "leave", show=False), Binding("q", "leave", show=False),
+        Binding("tab", "other", show=False, priority=True), Binding("plus,right,l", "step(1)", show=False),
+        Binding("minus,left,h", "step(-1)", show=False), Binding("w", "save", show=False),
+        Binding("u", "undo", show=False), Binding("x", "prune", show=False), Binding("p", "pin", show=False),
+        Binding("c", "calendar", show=False),
+        *(Binding(str(digit), f"edit('{digit}')", show=False, priority=True) for digit in range(10))]
+    KEYS = (("enter", "on a rule: type a value; on a point: everything about it"),
+            ("+ -, right left", "the rule one step up or down"), ("0 to 9", "begin to type a value"),
+            ("c", "the points as a list or as a calendar"), ("tab", "from the rules to the points and back"),
+            ("w", "write the rules to the configuration"), ("u", "undo: back to the saved rules"),
+            ("x", "remove the points that the saved rules do not keep: asks for yes"),
+            ("p", "pin or unpin the point under the cursor"), ("esc", "leave; what was tried is forgotten"))
+    NOTES = ("Trying rules changes nothing. * before a rule: changed here and not saved.",
+             "Ages are typed as 3600, 45min, 12h, 90d, 4w or 2y; none means no limit.",
+             "Points (of a rule): for how many points it is the reason, or one of them, to stay or to go.",
+             "What is freed is an estimate: the own sizes of the points that go.")
 
-    def __init__(self, fates: Sequence[Fate]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.add_class("-big")
-        self._fates = fates
-        self._doomed = [f.point for f in fates if not f.keep]
+        self.status: StoreStatus | None = None
+        self._calendar = False
 
-    def explain(self) -> list[Line]:
-        """The totals."""
-        if not self._doomed:
-            every = plural(len(self._fates), "point")
-            return [content(("The rules remove nothing now: ", "good"), f"all {every} stay.")]
-        known = [p.own_bytes for p in self._doomed if p.own_bytes is not None]
-        freed = f"frees {size(sum(known))}" if len(known) == len(self._doomed) else f"frees {size(sum(known))} or more"
-        kept = len(self._fates) - len(self._doomed)
-        return [content((plural(len(self._doomed), "point"), "bad"), f" of {len(self._fates)} would be removed, "
-                        f"{freed}; {kept} stay.")]
+    def compose(self) -> ComposeResult:
+        """Header, what it comes to, rules and points side by side, the row in full, the line to type into, keys."""
+        yield self.header()
+        yield Static(content(("Asking the rules ...", "dim")), markup=False, id="subject")
+        with Container(id="sides"):
+            with Vertical(id="left"):
+                yield RowList(id="rules")
+            with Vertical(id="right"):
+                yield RowList(id="fates")
+        yield StatusLine(id="view-line")
+        yield LineInput(id="value", max_length=20)
+        yield KeyBar(id="keys")
 
-    def form(self) -> ComposeResult:
-        """Totals, the list, the line to type yes into (only if there is something to remove)."""
-        yield Fields(self.explain())
-        yield RowList(id="fates")
-        if self._doomed and not self.rollpoint.read_only:
-            yield ConfirmYes(self.QUESTION, id="confirm")
+    def on_mount(self) -> None:
+        """Ask for the rules, the points and the sizes."""
+        self.query_one("#value").display = False
+        self._side("rules")
+        self.query_one("#rules", RowList).focus()
+        self._load()
 
-    def hints(self) -> list[Hint]:
-        """Nothing to do: nothing offered."""
-        idle = self.stage == FORM and (not self._doomed or self.rollpoint.read_only)
-        return [Hint("esc", "Leave", "screen.leave")] if idle else super().hints()
+    # --- asking --------------------------------------------------------------------------------------------------
 
-    def begin_form(self) -> None:
-        """Fill the list and begin there."""
+    def _load(self) -> None:
+        """Ask for everything; the rules that are being tried stay."""
+        engine, rules = self.rollpoint.engine, None if self.saved is None else self.rules
+
+        def work() -> tuple[Retention, StoreStatus, list[Fate]]:
+            saved = engine.rules()
+            return saved, engine.status(), engine.fates(rules or saved)
+
+        self.ask("fates", work, self._loaded, self._failed)
+
+    def _failed(self, error: BaseException) -> None:
+        if self.saved is None:
+            self.dismiss(None)
+        self.rollpoint.report(error)
+
+    def _loaded(self, answer: tuple[Retention, StoreStatus, list[Fate]]) -> None:
+        if self.saved is None:
+            self.rules = answer[0]
+        self.saved, self.status, self.fates = answer
+        self.show()
+
+    # --- showing -------------------------------------------------------------------------------------------------
+
+    def show(self) -> None:
+        """Totals, rules, points, keys."""
+        self.show_rules()
         rows = self.query_one("#fates", RowList)
-        first = next((i for i, fate in enumerate(self._fates) if not fate.keep), 0)
-        rows.show(FateRows(self._fates, self.rollpoint.now()), first)
-        rows.focus()
+        now = self.rollpoint.now()
+        rows.show(CalendarRows(self.fates) if self._calendar else FateRows(self.fates, now), rows.cursor)
+        saved = self.saved == self.rules
+        self.query_one("#subject", Static).update(content(*totals(self.fates, self.status, saved=saved)))
+        self.show_keys()
+        self.describe()
 
-    def on_row_list_chosen(self) -> None:
-        """Enter in the list goes to the line to type into."""
-        self.action_begin("")
+    def show_rules(self) -> None:
+        """The rules alone."""
+        rows = self.query_one("#rules", RowList)
+        rows.show(RuleRows(self.rules, self.saved or self.rules, self.fates), rows.cursor)
 
-    def run_job(self, job: Job) -> PruneResult:
-        """Prune."""
-        return self.rollpoint.engine.prune(job)
+    def show_keys(self) -> None:
+        """The keys that do something now."""
+        self.query_one("#keys", KeyBar).show(self._hints())
 
-    def describe(self, result: PruneResult) -> list[Line]:
-        """What came of it."""
-        return removal_rows(result)
+    def _hints(self) -> list[Hint]:
+        if self.edited is not None:
+            return [Hint("enter", "Take it"), Hint("esc", "As it was")]
+        if self.on_rules:
+            found = [Hint("enter", "Edit", "screen.edit('')", 2), Hint("+ -", "Step", weight=2),
+                     Hint("tab", "Points", "screen.other", 1)]
+        else:
+            found = [Hint("tab", "Rules", "screen.other", 1), Hint("p", "Pin", "screen.pin", 2)]
+        found.append(Hint("c", "List" if self._calendar else "Calendar", "screen.calendar", 3))
+        found += [Hint("u", "Undo", "screen.undo"), Hint("w", "Write rules", "screen.save"),
+                  Hint("x", "Prune", "screen.prune"), Hint("esc", "Back", "screen.leave"),
+                  Hint(":", "More", "app.palette", 3), Hint("?", "Help", "app.help")]
+        return [h for h in found if not self.why_not(h.action.removeprefix("screen."))]
+
+    def _side(self, side: str) -> None:
+        """Where there is room for one side only, show this one."""
+        self.set_class(side == "rules", "-on-rules")
+        self.set_class(side == "fates", "-on-points")
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """A click goes to the other side as well."""
+        if event.widget.id in ("rules", "fates"):
+            self._side(event.widget.id)
+            self.show_keys()
+            self.describe()
+
+    @on(RowList.Moved)
+    def describe(self) -> None:
+        """Say more about the row under the cursor."""
+        line, source = self.query_one("#view-line", StatusLine), self.query_one("#fates", RowList).source
+        at = self.query_one("#fates", RowList).cursor
+        if self.edited is not None:
+            return
+        if self.on_rules:
+            rule = self.rule()
+            value = shown_value(rule, value_of(self.rules, rule))
+            line.show([(f"{rule.title}: {value}", "strong"), (f"   {rule.text}", "")])
+        elif isinstance(source, FateRows | CalendarRows) and at < len(source):
+            line.show(source.line(at))
+        else:
+            line.show([("There is no restore point yet.", "dim")])
+
+    # --- moving --------------------------------------------------------------------------------------
+
+    def action_other(self) -> None:
+        """Go to the other side; from the line that is typed into, take what is there first."""
+        if self.edited is not None:
+            self.take()
+            return
+        side = "fates" if self.on_rules else "rules"
+        self._side(side)
+        self.query_one(f"#{side}", RowList).focus()
+
+    def action_calendar(self) -> None:
+        """The points as a list, or as a calendar."""
+        self._calendar = not self._calendar
+        self.query_one("#fates", RowList).cursor = 0
+        self.show()
+
+    @on(RowList.Chosen, "#rules")
+    def _chosen_rule(self) -> None:
+        self.action_edit("")
+
+    @on(RowList.Chosen, "#fates")
+    def _chosen_fate(self) -> None:
+        from tui.screens.details import DetailScreen
+
+        point = self.point()
+        if point is not None:
+            self.app.push_screen(DetailScreen(point))
+
+    # --- doing ---------------------------------------------------------------------------------------------------
+
+    def point(self) -> RestorePoint | None:
+        """The point under the cursor, where the list of points has it."""
+        rows = self.query_one("#fates", RowList)
+        found = isinstance(rows.source, FateRows) and self.has_class("-on-points") and rows.cursor < len(self.fates)
+        return self.fates[rows.cursor].point if found else None
+
+    def why_not(self, action: str) -> str:
+        """Why an action makes no sense now."""
+        if action in ("save", "prune", "pin") and self.rollpoint.read_only:
+            return "This is read-only: nothing can be changed from here."
+        if action in ("save", "undo") and self.saved == self.rules:
+            return "The rules are the saved ones: there is nothing to write."
+        if action == "pin" and self.point() is None:
+            return "To pin a point, go to the list of points (tab)."
+        if action == "prune" and self.saved == self.rules and all(f.keep for f in self.fates):
+            return "The saved rules remove nothing now."
+        return ""
+
+    def _possible(self, action: str) -> bool:
+        why = self.why_not(action) if self.saved is not None else "Still asking the rules."
+        if why:
+            self.say(why, "warn")
+        return not why
+
+    def action_pin(self) -> None:
+        """Pin or unpin the point under the cursor, and ask the rules again."""
+        point = self.point()
+        if self._possible("pin") and point is not None:
+            wanted, engine = not point.pinned, self.rollpoint.engine
+
+            def noted(found: RestorePoint) -> None:
+                self.say(f"Point {found.number} is {'pinned' if wanted else 'no longer pinned'}.")
+                self._load()
+
+            self.ask("note", lambda: engine.annotate(point, pinned=wanted), noted)
+
+    def action_save(self) -> None:
+        """Write the rules, after a look at what changes."""
+        if self._possible("save"):
+            self._save(pruning=False)
+
+    def _save(self, *, pruning: bool) -> None:
+        from tui.screens.prunenow import SaveRulesScreen
+
+        assert self.saved is not None
+
+        def saved(path: str | None) -> None:
+            if path is None:
+                return
+            self.saved = self.rules
+            self.say("The rules were saved.")
+            self._load()
+            if pruning:
+                self.action_prune()
+
+        self.app.push_screen(SaveRulesScreen(self.saved, self.rules, first=pruning), saved)
+
+    def action_prune(self) -> None:
+        """Remove what the rules do not keep, after yes; rules that were changed must be saved first."""
+        if not self._possible("prune"):
+            return
+        if self.saved != self.rules:
+            self._save(pruning=True)
+            return
+        # Asked anew: what is confirmed must be what the saved rules say now.
+        self.ask("prune", self.rollpoint.engine.fates, self._confirm_prune)
+
+    def _confirm_prune(self, fates: list[Fate]) -> None:
+        from tui.screens.prunenow import PruneNowScreen
+
+        if all(f.keep for f in fates):
+            self.say("The saved rules remove nothing now.", "warn")
+        else:
+            self.app.push_screen(PruneNowScreen(fates), self._pruned)
+
+    def _pruned(self, result: PruneResult | None) -> None:
+        if result is not None:
+            self.say(f"{plural(len(result.removed), 'point')} removed.", "warn" if result.failed else "good")
+        self._load()
+
+
+def totals(fates: list[Fate], status: StoreStatus | None, *, saved: bool) -> list[Segment]:
+    """Return what rules would do in one line: points that stay and go, what is freed, the store after it."""
+    going = [f.point for f in fates if not f.keep]
+    parts: list[Segment] = [("SAVED RULES  " if saved else "NOT SAVED  ", "head" if saved else "warn"),
+                            (f"{len(fates) - len(going)} stay", "good"), (", ", ""),
+                            (f"{len(going)} go" if going else "none goes", "bad" if going else "dim")]
+    known = sum(p.own_bytes for p in going if p.own_bytes is not None)
+    if going:
+        more = " or more" if any(p.own_bytes is None for p in going) else ""
+        parts.append((f", about {size(known)}{more} freed", ""))
+    if status is not None and status.exists:
+        after = max(0, status.store_bytes - known)
+        parts.append((f"   store {size(status.store_bytes)}" + (f" -> {size(after)}" if going else ""), "dim"))
+        if status.limit_bytes and after > status.limit_bytes:
+            parts.append((f", OVER its limit of {size(status.limit_bytes)}", "bad"))
+    return parts

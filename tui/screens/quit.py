@@ -1,4 +1,4 @@
-"""Leaving while something runs: asks, stops it, waits until it has stopped."""
+"""Leaving while something runs: asks, stops it, waits until it has stopped; or leaves without it when it does not."""
 
 from __future__ import annotations
 
@@ -15,12 +15,18 @@ from tui.widgets.keybar import Hint, KeyBar
 class QuitScreen(BaseDialog[None]):
     """Shown by the app when it is asked to quit while work is under way."""
 
-    BINDINGS = [Binding("escape,enter,n", "stay", "Stay", show=False), Binding("s", "stop", "Stop", show=False)]
+    BINDINGS = [Binding("escape,enter,n", "stay", "Stay", show=False), Binding("s", "stop", "Stop", show=False),
+                Binding("l", "abandon", "Leave at once", show=False)]
+    KEYS = (("esc, enter, n", "stay"), ("s", "stop what runs, where that is safe, then leave"),
+            ("l", "leave without waiting any longer, once that is offered"))
+    HAS_PALETTE = False
+    PATIENCE = 10.0
+    """Seconds after which leaving without waiting any longer is offered."""
 
     def __init__(self, what: str, *, breakable: bool) -> None:
         super().__init__(classes="-bad")
         self._what, self._breakable = what, breakable
-        self._stopping = False
+        self._stopping = self._late = False
 
     def compose(self) -> ComposeResult:
         """What runs, and the choice."""
@@ -60,3 +66,18 @@ class QuitScreen(BaseDialog[None]):
             self.rollpoint.cancel_all()
             self.query_one("#quit-text", Static).update(content(("Stopping, one moment ...", "warn")))
             self.query_one("#keys", KeyBar).show([])
+            self.set_timer(self.PATIENCE, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        """A backend that hangs must keep nobody here; what it leaves is what a crash would leave."""
+        self._late = True
+        text = ("It has not stopped yet: its disk or its server may not answer. Leaving now leaves it as a "
+                "crash would; the store is put right when it is used next.")
+        self.query_one("#quit-text", Static).update(content((text, "warn")))
+        self.query_one("#keys", KeyBar).show([Hint("l", "Leave without waiting", "screen.abandon")])
+
+    def action_abandon(self) -> None:
+        """Leave without waiting any longer, once that was offered."""
+        if self._late:
+            self.rollpoint.abandoned = True
+            self.rollpoint.exit(1)

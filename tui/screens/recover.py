@@ -1,62 +1,61 @@
-"""What a crash or a lost terminal left: go on with an interrupted rollback, undo it, or let the store be repaired."""
+"""What a crash or a lost machine left: go on with an interrupted rollback, undo it, or let the store be repaired."""
 
 from __future__ import annotations
 
-import time
 from typing import Literal
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Vertical
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
 from engine.events import Job
-from engine.results import RepairReport, RollbackResult, StoreStatus
-from tui.jobs import SAMPLE
+from engine.results import RepairReport, StoreStatus
 from tui.rollback_job import Runner
 from tui.screens.base import BaseDialog
+from tui.screens.run import RESULT, RUN, RunScreen
 from tui.screens.typed import TypedDialog
-from tui.text import Line, content, path, plural, safe
+from tui.text import Line, Segment, content, path, safe
+from tui.widgets.confirm import ConfirmYes
 from tui.widgets.fields import Fields
 from tui.widgets.keybar import Hint, KeyBar
 
 Way = Literal["resume", "undo", "repair"]
+CONFIRM = "confirm"
 
 
 class RecoverScreen(BaseDialog[Way | None]):
-    """The dialog behind `R`: dismissed with the way that was chosen."""
+    """The dialog behind `R`, which also opens by itself when an interrupted rollback is found at the start: dismissed
+    with the way that was chosen. Nothing is done before `yes` on the screen after it."""
 
     BINDINGS = [Binding("escape,q", "leave", "Leave", show=False), Binding("r", "way('resume')", show=False),
                 Binding("u", "way('undo')", show=False), Binding("f", "way('repair')", show=False)]
     KEYS = (("r", "go on with the interrupted rollback"), ("u", "undo it"), ("f", "repair the store"),
-            ("esc", "leave it as it is"))
+            ("esc", "leave it as it is; R on the list of points comes back here"))
 
     def __init__(self, status: StoreStatus) -> None:
         super().__init__()
         self._status = status
 
+    @property
+    def _ways(self) -> tuple[Way, ...]:
+        """The ways that lead somewhere: none while another one is at work in the store."""
+        if self._status.holder:
+            return ()
+        rollback: tuple[Way, ...] = ("resume", "undo") if self._status.rollback else ()
+        return (*rollback, "repair") if self._status.unfinished else rollback
+
     def compose(self) -> ComposeResult:
         """What was left, and the ways."""
-        hints = [Hint("esc", "Leave it", "screen.leave")]
-        rows: list[Line] = []
-        if self._status.rollback:
-            rows += [content((self._status.rollback, "bad")), Content(""),
-                     content(("r", "strong"), "  go on: finish going back to that point"),
-                     content(("u", "strong"), "  undo: return to the state before the rollback began")]
-            hints = [Hint("r", "Go on", "screen.way('resume')"), Hint("u", "Undo", "screen.way('undo')"), *hints]
-        if self._status.unfinished:
-            rows += [Content("")] if rows else []
-            rows += [content(("Unfinished work in the store: ", "warn"), self._status.unfinished), Content(""),
-                     content(("f", "strong"), "  repair: finish or undo it; finished points are not touched")]
-            hints = [Hint("f", "Repair", "screen.way('repair')"), *hints]
-        if not rows:
-            rows.append(content(("Nothing was left unfinished.", "good")))
+        words = {"resume": ("r", "Go on"), "undo": ("u", "Undo"), "repair": ("f", "Repair")}
+        hints = [Hint(*words[way], f"screen.way('{way}')") for way in self._ways]
         with Vertical(id="dialog"):
             yield Static(content(("Unfinished work", "head")), markup=False, id="title")
-            with Vertical(id="form"):
-                yield Fields(rows)
-            yield KeyBar(hints)
+            with VerticalScroll(id="text", can_focus=False):
+                yield Fields(recover_rows(self._status))
+            yield KeyBar([*hints, Hint("esc", "Leave it", "screen.leave")])
 
     def action_leave(self) -> None:
         """Leave everything as it is."""
@@ -64,69 +63,80 @@ class RecoverScreen(BaseDialog[Way | None]):
 
     def action_way(self, way: Way) -> None:
         """Choose a way, where there is something to do on it."""
-        if self._status.rollback if way != "repair" else self._status.unfinished:
+        if way in self._ways:
             self.dismiss(way)
 
 
-def rollback_rows(result: RollbackResult) -> list[Line]:
-    """Return what a rollback came to: what was applied, whether it holds, how to undo it."""
-    rows: list[Line] = [content((f"Rolled back to point {result.point.number}", "good"),
-                    f": {plural(result.applied, 'change')} applied in {result.seconds:.1f} s.")]
-    if result.verified:
-        rows.append(content(("Verified: ", "good"), "every entry is as the point has it."))
-    else:
-        rows.append(content((f"NOT AS RECORDED: {plural(len(result.differences), 'difference')} left", "bad")))
-        rows += [content("  ", line) for line in result.differences[:200]]
-        if len(result.differences) > 200:
-            rows.append(content(f"  and {len(result.differences) - 200} more"))
-    if result.safety_point is not None:
-        rows += [Content(""), content(f"The state before it is point {result.safety_point.number}: "
-                                      "roll back to that one to undo this.")]
-    return rows
+def recover_rows(status: StoreStatus) -> list[Line]:
+    """Return what was left in a store, and what each way out of it means."""
+    if status.holder:
+        return [content(("The store is in use: ", "warn"), status.holder), Content(""),
+                content("Wait until that is done; nothing is to be gone on with before.")]
+    rows: list[Line] = []
+    if status.rollback:
+        rows += [content((status.rollback[:1].upper() + status.rollback[1:], "bad")), Content(""),
+                 content("Some files are as the point has them, others as they were. Both ways stay open:"),
+                 content(("r", "strong"), "  go on: finish going back to that point"),
+                 content(("u", "strong"), "  undo: return to the safety point of before it began, if one was taken")]
+    if status.unfinished:
+        rows += [Content("")] if rows else []
+        rows += [content(("Unfinished work in the store: ", "warn"), status.unfinished), Content(""),
+                 content(("f", "strong"), "  repair: finish or undo it; finished points are not touched")]
+    return rows or [content(("Nothing was left unfinished.", "good"))]
 
 
-class FinishRollbackScreen(TypedDialog[RollbackResult]):
+class FinishRollbackScreen(RunScreen):
     """Resume or undo an interrupted rollback, after `yes`."""
 
-    HEADING = "Interrupted rollback"
-    WORKING = "a rollback is under way"
-    QUESTION = "Do it now?"
-    STOP = "Leave it running"
-    CANCELLED = "It goes on without this screen; the list of points says when it is done."
-    KEYS = (("yes, enter", "do it"), ("esc", "leave everything as it is"))
+    STEPS = ((CONFIRM, "Confirm"), (RUN, "Run"), (RESULT, "Result"))
+    BINDINGS = [Binding("y", "begin('y')", show=False)]
+    KEYS = (("yes, enter", "do it"), ("esc", "leave everything as it is; while it runs: leave it running"))
 
     def __init__(self, way: Literal["resume", "undo"], left: str, runner: Runner) -> None:
-        super().__init__()
-        self._way, self._left, self._runner = way, left, runner
-        self.breakable = runner.leaving_is_safe
+        super().__init__(runner)
+        self._way, self._left_text = way, left
 
-    def explain(self) -> list[Line]:
-        """Which way, from where."""
+    def subject(self) -> list[Segment]:
+        """Which way."""
+        return [("Go on with the interrupted rollback" if self._way == "resume" else "Undo the interrupted rollback",
+                 "strong")]
+
+    def parts(self) -> ComposeResult:
+        """What it means, the line to type yes into."""
         text = ("Going on finishes going back to the point." if self._way == "resume"
                 else "Undoing returns everything to the state before the rollback began.")
-        return [content(self._left), Content(""), content((text, "strong"))]
+        with Vertical(id=CONFIRM):
+            with VerticalScroll(classes="words", can_focus=False):
+                yield Fields([content((text, "strong")), content("Should it be interrupted, it can be finished or "
+                                                                 "undone again."),
+                              Content(""), content(self._left_text[:1].upper() + self._left_text[1:])])
+            yield ConfirmYes("Go on now?" if self._way == "resume" else "Undo it now?", id="confirm-yes")
 
-    def run_job(self, job: Job) -> RollbackResult:
-        """Let the runner do it, and watch; a cancelled job ends the watching only, never the work."""
-        self._runner.start(self._way)
-        told = 0
-        while True:
-            state = self._runner.poll()
-            if state.progress is not None and job.on_progress is not None:
-                job.on_progress(state.progress)
-            for warning in state.warnings[told:]:
-                job.warn(warning)
-            told = len(state.warnings)
-            if state.result is not None:
-                return state.result
-            if state.error is not None:
-                raise state.error
-            job.check()
-            time.sleep(SAMPLE)
+    def on_mount(self) -> None:
+        """Ask."""
+        self.go(CONFIRM)
 
-    def describe(self, result: RollbackResult) -> list[Line]:
-        """What came of it."""
-        return rollback_rows(result)
+    def began(self, step: str) -> None:
+        """The focus is in the line: typing into it does no harm."""
+        if step == CONFIRM:
+            self.query_one(ConfirmYes).start()
+
+    def hints(self) -> list[Hint]:
+        """The keys of the step."""
+        if self.step == CONFIRM:
+            return [Hint("yes enter", "Do it"), Hint("esc", "Leave", "screen.leave")]
+        return super().hints()
+
+    def action_begin(self, typed: str) -> None:
+        """Typing `yes` may begin anywhere on the screen."""
+        if self.step == CONFIRM:
+            self.query_one(ConfirmYes).start(typed)
+
+    @on(ConfirmYes.Confirmed)
+    def _confirmed(self, event: ConfirmYes.Confirmed) -> None:
+        event.stop()
+        if self.step == CONFIRM:
+            self.start(self._way)
 
 
 class RepairScreen(TypedDialog[RepairReport]):

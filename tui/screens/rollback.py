@@ -1,205 +1,292 @@
-"""Rolling back on one screen: what it will do, `yes`, how far it is, what came of it."""
+"""Rolling back, step by step on one screen: scope, what will change, safety point, `yes`, how far it is, the result."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical, VerticalScroll
-from textual.content import Content
 from textual.widgets import Static
 
 from engine.errors import CancelledError
 from engine.points import RestorePoint
-from engine.results import RollbackPlan
-from tui.jobs import SAMPLE, LongJob
-from tui.rollback_job import Runner, RunState
-from tui.screens.base import BaseScreen
-from tui.screens.preview import preview_rows, preview_views
-from tui.screens.recover import rollback_rows
+from engine.results import RollbackPlan, ScopeChoice
+from tui.jobs import LongJob
+from tui.rollback_job import Runner
+from tui.screens.preview import confirm_rows, preview_rows, preview_views, safety_rows
+from tui.screens.run import RESULT, RUN, RunScreen
 from tui.summary import Summary, summarize
-from tui.text import Line, content, error_lines, point_title
+from tui.text import Segment, content, error_lines, point_title
+from tui.widgets.checkline import CheckLine
 from tui.widgets.confirm import ConfirmYes
 from tui.widgets.fields import Fields
-from tui.widgets.keybar import Hint, KeyBar
+from tui.widgets.keybar import Hint
 from tui.widgets.progress import ProgressPanel
-from tui.widgets.rows import RowList
+from tui.widgets.rows import RowList, RowSource
+from tui.widgets.scopes import WHOLE, ScopeChooser, scope_title
 from tui.widgets.viewlist import ViewList
 
-PLAN, PREVIEW, RUN, DONE = "plan", "preview", "run", "done"
+SCOPE, CHANGES, SAFETY, CONFIRM = "scope", "changes", "safety", "confirm"
+_VIEWS = 7
 
 
-class RollbackScreen(BaseScreen[bool]):
-    """The screen behind `r`. Dismissed with True when something may have changed."""
+class Planned(NamedTuple):
+    """A plan, counted, with its lists: made in a worker, since all of it looks at every change."""
 
+    plan: RollbackPlan
+    summary: Summary
+    views: list[tuple[str, RowSource]]
+
+
+class RollbackScreen(RunScreen):
+    """The screen behind `r`. With a `scope` (``path=/etc`` …) it begins at what that would change.
+
+    Dismissed with True when something may have changed."""
+
+    STEPS = ((SCOPE, "Scope"), (CHANGES, "Changes"), (SAFETY, "Safety point"), (CONFIRM, "Confirm"), (RUN, "Run"),
+             (RESULT, "Result"))
     BINDINGS = [
-        Binding("escape", "leave", "Leave", show=False), Binding("q", "leave", "Leave", show=False),
-        Binding("enter", "leave_done", "Close", show=False), Binding("y", "begin('y')", show=False),
-        *(Binding(str(n + 1), f"view({n})", show=False) for n in range(6)),
-        Binding("right,l", "step(1)", show=False), Binding("left,h", "step(-1)", show=False)]
-    KEYS = (("1 to 6, left right", "all changes, deletions on their own, what stays, findings, commands, packages"),
-            ("enter or tab", "go to the line to type yes into"), ("yes, enter", "roll back"),
-            ("esc", "leave; nothing is changed before yes"))
+        *(Binding(str(n + 1), f"view({n})", show=False) for n in range(_VIEWS)),
+        Binding("right,l", "turn_view(1)", show=False), Binding("left,h", "turn_view(-1)", show=False),
+        Binding("space,x", "mark", show=False), Binding("y", "begin('y')", show=False),
+        Binding("a", "again", show=False), Binding("pageup", "page(-1)", show=False),
+        Binding("pagedown", "page(1)", show=False)]
+    KEYS = (("enter", "go on to the next step"), ("esc", "back a step; nothing is changed before yes"),
+            ("q", "leave"), ("space", "scope: mark one of several; safety point: with or without"),
+            ("1 to 7, left right", "all changes, deletions, the largest, what stays, findings, commands, system"),
+            ("yes, enter", "in the last step before it begins: roll back"), ("a", "after an error: plan it again"))
     NOTES = ("The letters say what rolling back does to a path: + comes back, - is deleted, M gets its old content,",
-             "T its old type, a its old attributes. The state before it becomes a point: it can be undone.")
+             "T its old type, a its old attributes. With a safety point all of it can be undone.")
 
-    def __init__(self, point: RestorePoint, runner: Runner) -> None:
-        super().__init__()
-        self._point, self._runner = point, runner
-        self._work = LongJob()
-        self._plan: RollbackPlan | None = None
-        self._stage = PLAN
+    def __init__(self, point: RestorePoint, runner: Runner, scope: Sequence[str] = ()) -> None:
+        super().__init__(runner)
+        self._point = point
+        self._scope = tuple(scope)
+        self._first = CHANGES if scope else SCOPE
+        self._plan_work = LongJob()
+        self._planned: Planned | None = None
 
-    def compose(self) -> ComposeResult:
-        """Header, subject, progress, preview with the line to type into, result, keys."""
-        yield self.header()
-        yield Static(content(("Roll back to ", "strong"), *point_title(self._point, self.rollpoint.now())),
-                     markup=False, id="subject")
-        yield ProgressPanel(id="work")
-        with Vertical(id="preview"):
-            with VerticalScroll(id="facts", can_focus=False):
-                yield Fields(id="facts-text")
-            yield ViewList(id="plan-views")
-            yield ConfirmYes("Roll back now?", id="confirm")
-        with VerticalScroll(id="done"):
-            yield Fields(id="result")
-        yield KeyBar(id="keys")
+    def subject(self) -> list[Segment]:
+        """The point, and what it is limited to."""
+        limits: list[Segment] = [] if self._scope in ((), (WHOLE,)) else [("  ", ""), *scope_title(self._scope)]
+        return [("Roll back to ", "strong"), *point_title(self._point, self.rollpoint.now()), *limits]
+
+    def parts(self) -> ComposeResult:
+        """The four steps before the run."""
+        yield ScopeChooser(self._scope, id=SCOPE)
+        with Vertical(id=CHANGES):
+            yield ProgressPanel(id="plan-work")
+            with Vertical(id="preview"):
+                with VerticalScroll(id="facts", can_focus=False):
+                    yield Fields(id="facts-text")
+                yield ViewList(id="plan-views")
+        with VerticalScroll(id=SAFETY, can_focus=False):
+            yield CheckLine("Take a safety point first", True, id="take-safety")
+            yield Fields(safety_rows(safety_point=True), id="safety-text")
+        with Vertical(id=CONFIRM):
+            with VerticalScroll(classes="words", can_focus=False):
+                yield Fields(id="confirm-text")
+            yield ConfirmYes("Roll back now?", id="confirm-yes")
 
     def on_mount(self) -> None:
-        """Make the plan in a worker."""
-        self._go(PLAN)
-        self.query_one(ProgressPanel).follow(self._work)
-        engine, point, job = self.rollpoint.engine, self._point, self._work.job
-
-        def plan() -> tuple[RollbackPlan, Summary]:
-            made = engine.plan(point, ("system",), job)
-            return made, summarize(made.diff)
-
-        self.ask("plan", plan, self._planned, self._plan_failed)
+        """Ask what can be chosen, or plan what was chosen elsewhere."""
+        if self._first == CHANGES:
+            self._make_plan()
+            return
+        self.go(SCOPE)
+        engine, point = self.rollpoint.engine, self._point
+        self.ask("scopes", lambda: engine.scopes(point), self._offered, self._not_offered)
 
     def on_unmount(self) -> None:
-        """Nobody waits for the plan any more."""
-        if self._stage == PLAN:
-            self._work.job.cancel()
+        """Nobody waits for a plan any more."""
+        self._plan_work.job.cancel()
 
-    def _go(self, stage: str) -> None:
-        self._stage = stage
-        self.query_one("#work").display = stage in (PLAN, RUN)
-        self.query_one("#preview").display = stage == PREVIEW
-        self.query_one("#done").display = stage == DONE
-        blocked = self._plan is None or self._plan.blocked
-        leave = Hint("enter" if stage == DONE else "esc",
-                     {RUN: "Leave it running", DONE: "Close"}.get(stage, "Leave"), "screen.leave")
-        hints = {
-            PLAN: [leave],
-            PREVIEW: [leave, *([] if blocked else [Hint("yes enter", "Roll back")]), Hint("1-6", "Views", weight=2),
-                      Hint("?", "Help", "app.help")],
-            RUN: [leave] if self._runner.leaving_is_safe else [],
-            DONE: [leave]}[stage]
-        self.query_one("#keys", KeyBar).show(hints)
+    # --- where one is --------------------------------------------------------------------------------------------
 
-    # --- plan ----------------------------------------------------------------------------------------------------
+    @property
+    def _obstacle(self) -> str:
+        """Why it cannot go on from the changes, "" when it can."""
+        if self._planned is None:
+            return "The plan is not made yet."
+        if self._planned.plan.blocked:
+            return "This rollback is blocked: what is marked BLOCKED has to be put right first."
+        if self._planned.plan.empty:
+            return "Nothing differs: there is nothing to roll back."
+        return "This is read-only: it can be looked at, not carried out." if self.rollpoint.read_only else ""
+
+    @property
+    def _safety_point(self) -> bool:
+        return self.query_one("#take-safety", CheckLine).value
+
+    def hints(self) -> list[Hint]:
+        """The keys of the step."""
+        if self.step in (RUN, RESULT):
+            again = [Hint("a", "Plan it again", "screen.again")] if self.step == RESULT and self.failed else []
+            return [*super().hints(), *again]
+        back = Hint("esc", "Leave" if self.step == self._first else "Back", "screen.back")
+        on = Hint("enter", "Go on", "screen.on")
+        leave = [] if self.step == self._first else [Hint("q", "Leave", "screen.leave", 3)]
+        lists = [Hint(f"1-{len(self._planned.views)}", "Lists", weight=2)] if self._planned else []
+        return {SCOPE: [on, Hint("space", "Mark several", "screen.mark", 2), back],
+                CHANGES: [*([] if self._obstacle else [on]), back, *lists, *leave],
+                SAFETY: [on, Hint("space", "With or without it", "screen.mark"), back, *leave],
+                CONFIRM: [Hint("yes enter", "Roll back"), back]}[self.step] + [Hint("?", "Help", "app.help", 2)]
+
+    def began(self, step: str) -> None:
+        """Focus where the work of the step is; never on anything that changes the system."""
+        self.query_one("#subject", Static).update(content(*self.subject()))
+        if step == SCOPE:
+            self.query_one(ScopeChooser).start()
+        elif step == CHANGES:
+            self.query_one(ViewList).rows.focus()
+        elif step == SAFETY:
+            self.query_one("#take-safety").focus()
+        elif step == CONFIRM and self._planned is not None:
+            rows = confirm_rows(self._planned.plan, self._planned.summary, safety_point=self._safety_point)
+            self.query_one("#confirm-text", Fields).show(rows)
+            self.query_one(ConfirmYes).start()
+
+    # --- scope and plan ------------------------------------------------------------------------------------------
+
+    def _offered(self, choices: list[ScopeChoice]) -> None:
+        self.query_one(ScopeChooser).offer(choices)
+
+    def _not_offered(self, error: BaseException) -> None:
+        self.query_one(ScopeChooser).say(error_lines(error))
+
+    @on(ScopeChooser.Chosen)
+    def _scope_chosen(self, event: ScopeChooser.Chosen) -> None:
+        event.stop()
+        self._scope = event.words
+        self._make_plan()
+
+    def _make_plan(self) -> None:
+        self._planned = None
+        self._plan_work.job.cancel()
+        work = self._plan_work = LongJob()
+        self.query_one("#preview").display = False
+        panel = self.query_one("#plan-work", ProgressPanel)
+        panel.display = True
+        panel.follow(work)
+        self.go(CHANGES)
+        engine, point, scope = self.rollpoint.engine, self._point, self._scope
+
+        def plan() -> Planned:
+            made = engine.plan(point, scope, work.job)
+            summary = summarize(made.diff)
+            return Planned(made, summary, preview_views(made, summary))
+
+        def here(then: Callable[[], None]) -> None:
+            if work is self._plan_work and self.step == CHANGES:
+                then()
+
+        self.ask("plan", plan, lambda made: here(lambda: self._show_plan(made)),
+                 lambda error: here(lambda: self._plan_failed(error)))
 
     def _plan_failed(self, error: BaseException) -> None:
-        self.dismiss(False)
-        if not isinstance(error, CancelledError):
-            self.rollpoint.report(error)
+        if isinstance(error, CancelledError):
+            return
+        if self._first == SCOPE:
+            self.query_one(ScopeChooser).say(error_lines(error))
+            self.go(SCOPE)
+        else:
+            self.failed = True
+            self.finish(error_lines(error), bad=True)
 
-    def _planned(self, made: tuple[RollbackPlan, Summary]) -> None:
-        plan, summary = made
-        self._plan = plan
-        rows = preview_rows(plan, summary, self.rollpoint.now())
+    def _show_plan(self, made: Planned) -> None:
+        self._planned = made
+        rows = preview_rows(made.plan, made.summary, self.rollpoint.now())
+        if self._obstacle and not made.plan.empty:
+            rows = [content((self._obstacle, "warn")), *rows]
         self.query_one("#facts-text", Fields).show(rows)
-        self.query_one(ViewList).show(preview_views(plan, summary))
-        confirm = self.query_one(ConfirmYes)
-        confirm.display = not plan.blocked and bool(plan.diff.changes) and not self.rollpoint.read_only
-        self._go(PREVIEW)
-        self.query_one(ViewList).rows.focus()
+        views = self.query_one(ViewList)
+        views.show(made.views)
+        self.query_one("#plan-work").display = False
+        self.query_one("#preview").display = True
+        self.show_hints()
+        views.rows.focus()
 
-    # --- run -----------------------------------------------------------------------------------------------------
+    # --- safety point and yes ------------------------------------------------------------------------------------
+
+    @on(CheckLine.Changed)
+    def _safety_turned(self, event: CheckLine.Changed) -> None:
+        event.stop()
+        self.query_one("#safety-text", Fields).show(safety_rows(safety_point=event.value))
 
     @on(ConfirmYes.Confirmed)
     def _confirmed(self, event: ConfirmYes.Confirmed) -> None:
         event.stop()
-        if self._stage != PREVIEW or self._plan is None or self._plan.blocked or self.rollpoint.read_only:
-            return
-        self._work = LongJob()
-        try:
-            self._runner.start("rollback", self._plan)
-        except Exception as error:  # cannot start: nothing was changed, and the screen says why
-            self._finish(error_lines(error), bad=True)
-            return
-        if not self._runner.leaving_is_safe:
-            self.rollpoint.begin("a rollback is under way", self._work, breakable=False)
-        self._go(RUN)
-        self.set_focus(None)
-        panel = self.query_one(ProgressPanel)
-        panel.follow(self._work)
-        if self._runner.leaving_is_safe:
-            panel.note(f"It runs on its own ({self._runner.where}); leaving or losing this terminal does not stop it.",
-                       "dim")
-        else:
-            panel.note("Please wait until it is done.", "dim")
-        self._timer = self.set_interval(SAMPLE, self._look)
-
-    def _look(self) -> None:
-        state = self._runner.poll()
-        if state.progress is not None:
-            self._work.see(state.progress)
-        self._work.job.warnings[:] = state.warnings
-        if not state.running:
-            self._timer.stop()
-            self._ended(state)
-
-    def _ended(self, state: RunState) -> None:
-        self._work.finish()
-        self.rollpoint.end(self._work)
-        if state.result is not None:
-            rows, bad = rollback_rows(state.result), not state.result.verified
-        else:
-            rows, bad = error_lines(state.error or RuntimeError("no result")), True
-            rows += [Content(""), content("Leave and look at the list of points: it says whether something was left "
-                                          "unfinished, and R goes on with it or undoes it.")]
-        if state.warnings:
-            rows += [Content(""), content((f"Warnings: {len(state.warnings)}", "warn"))]
-            rows += [content("  ", line) for line in state.warnings[:100]]
-        self._finish(rows, bad=bad)
-
-    def _finish(self, rows: list[Line], *, bad: bool) -> None:
-        self.set_class(bad, "-bad")
-        self.query_one("#result", Fields).show(rows)
-        self._go(DONE)
-        self.query_one("#done").focus()
+        if self.step == CONFIRM and self._planned is not None and not self._obstacle:
+            self.start("rollback", self._planned.plan, safety_point=self._safety_point)
 
     # --- keys ----------------------------------------------------------------------------------------------------
 
-    def action_leave(self) -> None:
-        """Leave. A running rollback goes on by itself where it can; otherwise it is waited for."""
-        if self._stage == RUN and not self._runner.leaving_is_safe:
-            return
-        if self._stage == RUN:
-            self.rollpoint.left_running = f"The rollback to point {self._point.number} goes on: {self._runner.where}"
-        self.dismiss(self._stage in (RUN, DONE))
+    @on(RowList.Chosen, "#view-rows")
+    def _row_chosen(self, event: RowList.Chosen) -> None:
+        event.stop()
+        self.action_on()
 
-    def action_leave_done(self) -> None:
-        """Enter closes the result, and nothing else."""
-        if self._stage == DONE:
+    def action_on(self) -> None:
+        """Go on to the next step, where the one at hand lets."""
+        if self.step == SCOPE:
+            self.query_one("#scope-rows", RowList).action_choose()
+        elif self.step == CHANGES:
+            if not self._obstacle:
+                self.go(SAFETY)
+        elif self.step == SAFETY:
+            self.go(CONFIRM)
+        else:
+            super().action_on()
+
+    def action_back(self) -> None:
+        """Back a step; from the first one, out."""
+        if self.step == SCOPE and self.query_one(ScopeChooser).close_line():
+            return
+        if self.step in (self._first, RUN, RESULT):
             self.action_leave()
+            return
+        if self.step == CHANGES:
+            self._plan_work.job.cancel()
+        names = [name for name, _ in self.STEPS]
+        self.go(names[names.index(self.step) - 1])
+
+    def action_mark(self) -> None:
+        """Mark a choice of the scope; with or without a safety point."""
+        if self.step == SCOPE:
+            self.query_one(ScopeChooser).turn()
+        elif self.step == SAFETY:
+            self.query_one("#take-safety", CheckLine).action_turn()
 
     def action_begin(self, typed: str) -> None:
-        """Typing `yes` may begin in the list: its first letter goes to the line."""
-        confirm = self.query_one(ConfirmYes)
-        if self._stage == PREVIEW and confirm.display:
-            confirm.start(typed)
+        """Typing `yes` may begin anywhere in its step."""
+        if self.step == CONFIRM:
+            self.query_one(ConfirmYes).start(typed)
+
+    def action_page(self, by: int) -> None:
+        """Scroll the words of a step that has more of them than room."""
+        for words in self.query(f"#{SAFETY}, #{CONFIRM} .words").results(VerticalScroll):
+            if by > 0:
+                words.scroll_page_down(animate=False)
+            else:
+                words.scroll_page_up(animate=False)
+
+    def action_again(self) -> None:
+        """After an error: plan with the same scope again, for another run."""
+        if self.step == RESULT and self.failed:
+            self.runner = self.rollpoint.make_runner()
+            self.remove_class("-bad")
+            self.failed = False
+            self._make_plan()
 
     def action_view(self, index: int) -> None:
-        """Show another view of the plan."""
-        self.query_one(ViewList).bar.choose(index)
+        """Show another list of the plan."""
+        if self.step == CHANGES:
+            self.query_one(ViewList).bar.choose(index)
 
-    def action_step(self, by: int) -> None:
-        """Show the next or the previous view."""
-        self.query_one(ViewList).bar.step(by)
-
-    @on(RowList.Chosen)
-    def _chosen(self) -> None:
-        self.action_begin("")
+    def action_turn_view(self, by: int) -> None:
+        """Show the next or the previous list."""
+        if self.step == CHANGES:
+            self.query_one(ViewList).bar.step(by)

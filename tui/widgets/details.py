@@ -11,6 +11,7 @@ from textual.containers import VerticalScroll
 from engine.points import RestorePoint
 from engine.text import human_age
 from tui.text import Line, Segment, content, count, field, plural, safe, shown, size, stamp, standing
+from tui.widgets.docrows import other_rows
 from tui.widgets.fields import Fields
 
 
@@ -35,6 +36,7 @@ def detail_rows(point: RestorePoint, now: datetime, *, full: bool = True) -> lis
     rows += _sources(doc, full)
     if full:
         rows += _named("Left out", doc.get("excludes"), "", full)
+        rows += other_rows(doc)
     rows.append(field("Id", point.id, (f"  {safe(point.backend)}", "dim")))
     return rows
 

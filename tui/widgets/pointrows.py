@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from engine.points import RestorePoint
 from engine.text import short_age
 from tui.text import Segment, fit, marks, safe, shown, size
 from tui.widgets.rows import Row
 
-WIDE = 60
-"""From this width on the list has all its columns."""
+
+class Column(NamedTuple):
+    """A column: title, cells, how to fill it. Those of the highest `weight` go first when there is no room."""
+
+    title: str
+    width: int
+    text: Callable[[RestorePoint], str]
+    look: Callable[[RestorePoint], str]
+    weight: int
+    right: bool = False
 
 
 class PointRows:
-    """A `RowSource` over points, newest first. `days`: put a heading before the points of each day."""
+    """A `RowSource` over points, newest first. `days`: put a heading before the points of each day. `marked` is the id
+    of the point that the one under the cursor is to be compared with, `going_back` what an interrupted rollback says
+    (the point it names is marked). `like` are all points, where `points` are only some of them: the columns stay."""
 
-    def __init__(self, points: Sequence[RestorePoint], now: datetime, *, days: bool = False) -> None:
+    def __init__(self, points: Sequence[RestorePoint], now: datetime, *, days: bool = False, marked: str = "",
+                 going_back: str = "", like: Sequence[RestorePoint] = ()) -> None:
         self.now = now
         self.days = days
+        self.marked, self._going_back = marked, going_back
         self._rows: list[RestorePoint | str] = []
-        day = ""
+        self._at: dict[str, int] = {}
+        self._columns = self._wanted(like or points)
+        self._fitting: tuple[int, list[Column]] = (-1, [])
+        before: object = None
         for point in points:
-            name = point.created.astimezone().strftime("%A, %-d %B %Y")
-            if days and name != day:
-                self._rows.append(name)
-                day = name
+            local = point.created.astimezone()
+            if days and local.date() != before:
+                before = local.date()
+                self._rows.append(local.strftime("%A, %-d %B %Y"))
+            self._at[point.id] = len(self._rows)
             self._rows.append(point)
 
     def __len__(self) -> int:
@@ -39,52 +56,88 @@ class PointRows:
 
     def index_of(self, point_id: str) -> int | None:
         """The row of a point, None when it is not there."""
-        for index, row in enumerate(self._rows):
-            if isinstance(row, RestorePoint) and row.id == point_id:
-                return index
-        return None
+        return self._at.get(point_id)
 
     def selectable(self, index: int) -> bool:
         """Headings are not."""
         return self.point(index) is not None
 
+    # --- columns -------------------------------------------------------------------------------------------------
+
+    def _wanted(self, points: Sequence[RestorePoint]) -> list[Column]:
+        """The columns between the marks and the comment. One that would say the same in every row is left out."""
+        def plain(look: str) -> Callable[[RestorePoint], str]:
+            return lambda _: look
+
+        local = datetime.astimezone
+        found = [Column("No", 4, lambda p: str(p.number), plain("strong"), 0, right=True)]
+        if len({p.backend for p in points}) > 1:
+            found.append(Column("Kind", 7, lambda p: safe(p.backend), plain("dim"), 2))
+        if not self.days:
+            found.append(Column("Date", 10, lambda p: local(p.created).strftime("%Y-%m-%d"), plain(""), 1))
+        found.append(Column("Time", 5, lambda p: local(p.created).strftime("%H:%M"), plain(""), 1))
+        found.append(Column("Age", 6, lambda p: short_age(p.age(self.now)), plain("dim"), 3, right=True))
+        found.append(Column("Own size", 8, lambda p: size(p.own_bytes), plain(""), 5, right=True))
+        if any(p.state != "ok" for p in points):
+            found.append(Column("State", 8, lambda p: "" if p.state == "ok" else safe(p.state).upper(),
+                                lambda p: "dim" if p.state == "ok" else "bad", 4))
+        if any(p.doc.get("reason") for p in points):
+            found.append(Column("Why", 8, lambda p: shown(p.doc.get("reason", "")), plain("dim"), 7))
+        if len({str(p.doc.get("taken_by", "")) for p in points}) > 1:
+            found.append(Column("By", 8, lambda p: shown(p.doc.get("taken_by", "")), plain("dim"), 8))
+        return found
+
+    def columns(self, width: int) -> list[Column]:
+        """Return the columns for a width in cells. A short date (month and day) comes before none."""
+        if self._fitting[0] == width:
+            return self._fitting[1]
+        left, comment = list(self._columns), max(12, min(22, width // 5))
+        while left and 5 + sum(c.width + len(_gap(c)) for c in left) + comment > width:
+            worst = max(left, key=lambda c: c.weight)
+            if worst.weight <= 1:
+                left = [_short_date(c) if c.title == "Date" else c for c in left]
+                break
+            left.remove(worst)
+        self._fitting = (width, left)
+        return left
+
+    # --- rows ----------------------------------------------------------------------------------------------------
+
     def heading(self, width: int) -> Row | None:
         """Column titles."""
-        return [(fit("".join(self._line(width, ("", "No", "Date", "Time", "Age", "Own size", "State", "Comment"))),
-                     width), "head")]
+        titles = "".join(fit(c.title, c.width, right=c.right) + _gap(c) for c in self.columns(width))
+        return [(fit("     " + titles + "Comment", width), "head")]
 
     def row(self, index: int, width: int) -> Row:
         """One point, or one day."""
-        row = self._rows[index]
-        if isinstance(row, str):
-            return [(fit(f" {row}", width), "head")]
-        local = row.created.astimezone()
-        cells = (marks(row), str(row.number), local.strftime("%Y-%m-%d"), local.strftime("%H:%M"),
-                 short_age(row.age(self.now)), size(row.own_bytes), safe(row.state), safe(row.comment))
-        mark, number, date, time, age, own, state, comment = self._line(width, cells)
-        mark_look = "bad" if row.state != "ok" else "good" if row.newest else "accent"
-        segments: list[Segment] = [(mark, mark_look), (number, "strong"), (date, ""), (time, ""), (age, "dim"),
-                                   (own, ""), (state, "bad" if row.state != "ok" else "dim"), (comment, "")]
-        return segments
+        point = self._rows[index]
+        if isinstance(point, str):
+            return [(fit(f" {point}", width), "head")]
+        look = "bad" if point.state != "ok" else "good" if point.newest else "accent"
+        out: list[Segment] = [("*" if point.id == self.marked else " ", "warn"),
+                              (marks(point, self._going_back) + " ", look)]
+        out += [(fit(c.text(point), c.width, right=c.right) + _gap(c), c.look(point)) for c in self.columns(width)]
+        used = sum(len(text) for text, _ in out)
+        comment = safe(point.comment)
+        between = " " if comment else ""
+        tags = between + " ".join(f"#{safe(tag)}" for tag in point.tags) if width - used > len(comment) + 8 else ""
+        return [*out, (fit(comment, min(len(comment), max(0, width - used - 1))), ""), (tags, "dim")]
 
-    def _line(self, width: int, cells: Sequence[str]) -> list[str]:
-        """Pad and cut the eight cells for a width; columns that have no room become empty."""
-        mark, number, date, time, age, own, state, comment = cells
-        full, middle = width >= WIDE, width >= 44
-        out = [f" {fit(mark, 3)} ", fit(number, 4, right=True) + "  "]
-        out.append("" if self.days else (fit(date, 10) if middle else fit(date[-5:], 5)) + " ")
-        out.append(fit(time, 5) + " ")
-        out.append(fit(age, 6, right=True) + "  " if full or width >= 34 else "")
-        out.append(fit(own, 8, right=True) + "  " if full else "")
-        out.append(fit(state.upper() if state == "damaged" else state, 7) + "  " if full else "")
-        out.append(fit(comment, max(0, width - sum(map(len, out)) - 1)))
-        return out
+
+def _gap(column: Column) -> str:
+    return " " if column.title in ("Date", "Time") else "  "
+
+
+def _short_date(column: Column) -> Column:
+    return column._replace(width=5, text=lambda p: p.created.astimezone().strftime("%m-%d"))
 
 
 def matches(point: RestorePoint, words: str) -> bool:
-    """Whether a point has every word (case ignored) in its number, id, date, comment, tags, state or marks."""
+    """Whether a point has every word (case ignored) in its number, id, date, comment, tags, kind, state, owner or
+    reason."""
     local = point.created.astimezone()
     text = " ".join((str(point.number), point.id, local.strftime("%Y-%m-%d %H:%M %A %B"), safe(point.comment),
                      " ".join(map(safe, point.tags)), point.state, point.backend, "newest" if point.newest else "",
-                     "pinned" if point.pinned else "", shown(point.doc.get("reason", ""))))
+                     "pinned" if point.pinned else "", shown(point.doc.get("reason", "")),
+                     shown(point.doc.get("taken_by", ""))))
     return all(word in text.lower() for word in words.lower().split())

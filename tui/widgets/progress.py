@@ -87,7 +87,16 @@ class ProgressPanel(Static):
             parts.append((f"   {size(int(byte_rate))}/s", ""))
         elif rate >= 1 and progress.unit != "bytes":
             parts.append((f"   {count(int(rate))}/s", ""))
-        left = work.left()
-        if left is not None:
-            parts.append((f"   about {clock_time(left)} left", "dim"))
-        return parts
+        return [*parts, *_time_left(work)]
+
+
+def _time_left(work: LongJob) -> list[Segment]:
+    """How long it will still take: from its own rate, else from what such work took before, which is a guess."""
+    left = work.left()
+    if left is not None and left < 360_000:
+        return [(f"   about {clock_time(left)} left", "dim")]
+    if left is not None or work.usual is None or work.usual < 1:
+        return []
+    usual, over = clock_time(work.usual), work.elapsed > work.usual
+    return [(f"   longer than the last ones ({usual})" if over else
+             f"   about {clock_time(work.usual - work.elapsed)} left, if it takes as long as the last ones", "dim")]

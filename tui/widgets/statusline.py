@@ -19,7 +19,8 @@ class StatusLine(Static):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__("", markup=False, id=id)
         self._standing: Content = Content("")
-        self._answering = 0
+        self._answers = 0
+        self._answering = False
 
     def show(self, parts: Sequence[Segment]) -> None:
         """Set what the line says when there is no answer to show."""
@@ -29,17 +30,16 @@ class StatusLine(Static):
 
     def answer(self, text: str, look: str = "good") -> None:
         """Say something for some seconds; "" ends what is being said."""
-        if not text:
-            self.update(self._standing)
-            return
-        self._answering += 1
-        self.update(content((text, look)))
-        self.set_timer(self.ANSWER_SECONDS, self._end_answer)
+        self._answers += 1
+        self._answering = bool(text)
+        self.update(content((text, look)) if text else self._standing)
+        if text:
+            number = self._answers
+            self.set_timer(self.ANSWER_SECONDS, lambda: self._end_answer(number))
 
-    def _end_answer(self) -> None:
-        self._answering -= 1
-        if not self._answering:
-            self.update(self._standing)
+    def _end_answer(self, number: int) -> None:
+        if number == self._answers:     # a newer answer has a time of its own
+            self.answer("")
 
 
 class Banner(Fields):

@@ -33,11 +33,18 @@ class ViewBar(Widget):
         self.refresh()
 
     def _shown(self) -> list[str]:
-        """The labels with their numbers; in a narrow row only the current one has its count."""
-        labels = self._labels
-        if sum(len(label) + 5 for label in labels) > self.size.width:
-            labels = tuple(label if i == self.current else label.split()[0] for i, label in enumerate(labels))
-        return [f"[{i + 1} {label}]" if i == self.current else f" {i + 1} {label} " for i, label in enumerate(labels)]
+        """The labels with their numbers; with less room the others lose their counts, the blanks around them, and at
+        last their words."""
+        at = self.current
+        words = [label.split()[0] for label in self._labels]
+        here = [f"[{i + 1} {label}]" for i, label in enumerate(self._labels)]
+        for others in ([f" {i + 1} {label} " for i, label in enumerate(self._labels)],
+                       [f" {i + 1} {word} " for i, word in enumerate(words)],
+                       [f"{i + 1} {word}" for i, word in enumerate(words)]):
+            row = [here[i] if i == at else other for i, other in enumerate(others)]
+            if sum(map(len, row)) + len(row) - 1 <= self.size.width:
+                return row
+        return [here[i] if i == at else str(i + 1) for i in range(len(words))]
 
     def render(self) -> Content:
         """Draw the row."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from textual import on
 from textual.app import ComposeResult
@@ -13,6 +14,14 @@ from tui.text import Segment, content, count, fit, safe
 from tui.widgets.changerows import ChangeRows, describe
 from tui.widgets.rows import Row, RowList, RowSource
 from tui.widgets.viewbar import ViewBar
+
+
+@runtime_checkable
+class LineRows(RowSource, Protocol):
+    """A `RowSource` that says more about a row in the line below the list."""
+
+    def line(self, index: int) -> list[Segment]:
+        """The row in words."""
 
 
 class TextRows:
@@ -89,5 +98,7 @@ class ViewList(Vertical):
             line.update(content(*describe(source.change(event.index))))
         elif isinstance(source, TextRows) and event.index < len(source):
             line.update(content(source.lines[event.index]))
+        elif isinstance(source, LineRows) and event.index < len(source):
+            line.update(content(*source.line(event.index)))
         else:
             line.update("")

@@ -1,0 +1,249 @@
+"""Every screen and dialog by the keys that lead to it. The walks of test_walk.py, test_traps.py and test_terminal.py go
+through this list: a new screen is one line here, and all of them judge it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from textual.screen import Screen
+
+from engine.errors import RollpointError
+from engine.points import RestorePoint
+from engine.results import Damage, Finding
+from tests.tui.conftest import AppPilot, press, screen_text, settle, until
+from tests.tui.fake_engine import FakeEngine
+from tui.app import RollpointApp
+from tui.screens.browse import BrowseScreen
+from tui.screens.find import FindScreen
+from tui.screens.history import HistoryScreen
+from tui.screens.points import PointsScreen
+
+YES = (*"yes", "enter")
+AGREE = ("r", "enter", "enter", "enter")
+"""To the step of a rollback in which yes is to be typed."""
+WRITES = frozenset({"snapshot", "rollback", "resume", "undo", "prune", "delete", "annotate", "restore", "repair",
+                    "save_rules"})
+"""The verbs that change something."""
+
+
+def nothing(_: FakeEngine) -> None:
+    """The engine as it is."""
+
+
+def _damaged(engine: FakeEngine) -> None:
+    engine.damage = engine.damage or (Damage(engine.list[0].id, b"etc/hosts", "checksum differs"),)
+
+
+def _interrupted(engine: FakeEngine) -> None:
+    text = engine.state.rollback or "the rollback to point 7 was interrupted"
+    engine.state = replace(engine.state, rollback=text)
+
+
+def _unfinished(engine: FakeEngine) -> None:
+    text = engine.state.unfinished or "an unfinished snapshot"
+    engine.state = replace(engine.state, unfinished=text)
+
+
+def _blocked(engine: FakeEngine) -> None:
+    text = engine.findings[0].text
+    engine.findings = (Finding("blocker", text, text), *engine.findings)
+
+
+def _different(engine: FakeEngine) -> None:
+    engine.differences = engine.differences or ("/etc/hosts: content",)
+
+
+def _failing(engine: FakeEngine) -> None:
+    text = engine.findings[0].text
+    engine.fail["changes"] = RollpointError(f"cannot read {text}", hint=f"look at {text}")
+
+
+def _unreadable(engine: FakeEngine) -> None:
+    engine.fail["points"] = RollpointError(f"cannot read {engine.findings[0].text}")
+
+
+def _empty(engine: FakeEngine) -> None:
+    engine.list = []
+
+
+def _etc(engine: FakeEngine) -> Screen[Any]:
+    return BrowseScreen(engine.list[0], b"etc", b"fstab")
+
+
+def _srv(engine: FakeEngine) -> Screen[Any]:
+    return BrowseScreen(engine.list[0], b"srv")
+
+
+def _history(_: FakeEngine) -> Screen[Any]:
+    return HistoryScreen(b"etc/nginx.conf")
+
+
+def _hostile_history(engine: FakeEngine) -> Screen[Any]:
+    return HistoryScreen(engine.tree.directories[b"srv"][0].spans[-1].entry.path)
+
+
+def _find(_: FakeEngine) -> Screen[Any]:
+    return FindScreen()
+
+
+@dataclass(frozen=True)
+class Scene:
+    """`keys` lead from the list of points to the screen of class `screen`, on which (at 80x24) `wanted` is to be read.
+
+    `says`: texts of the engine stand there. `set_up` is done to the engine before. `held`: work does not end there.
+    `opens` makes a screen that is opened over the list before the keys are pressed, for one that no key leads to.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    screen: str
+    wanted: str
+    says: bool = True
+    set_up: Callable[[FakeEngine], None] = nothing
+    held: bool = False
+    opens: Callable[[FakeEngine], Screen[Any]] | None = None
+
+    @property
+    def does(self) -> set[str]:
+        """The verbs that may have changed something on the way: those that were asked for by yes, or take a point."""
+        return set(WRITES) if self.keys[-4:] == YES else {"snapshot"} if self.keys[:2] == ("s", "enter") else set()
+
+
+SCENES = (
+    Scene("points", (), "PointsScreen", "Own size"),
+    Scene("empty store", (), "PointsScreen", "There is no restore point yet", says=False, set_up=_empty),
+    Scene("unreadable store", (), "PointsScreen", "Press u to look again", set_up=_unreadable),
+    Scene("filter of points", ("slash", "z", "z"), "PointsScreen", "No point has all these words", says=False),
+    Scene("details", ("enter",), "DetailScreen", "Contents"),
+    Scene("changes", ("d",), "ChangesScreen", "Changes since"),
+    Scene("changes created", ("d", "2"), "ChangesScreen", "[2 Created"),
+    Scene("filter of changes", ("d", "slash", "s"), "ChangesScreen", "Changes since"),
+    Scene("changes in a list", ("d", "f"), "ChangesScreen", "Changes since"),
+    Scene("changes of packages", ("d", "6"), "ChangesScreen", "[6 Software", says=False),
+    Scene("difference of a file", ("d", "down", "enter"), "FileDiffScreen", "000000.conf"),
+    Scene("comparing", ("d",), "ChangesScreen", "Comparing", held=True),
+    Scene("rollback", ("r",), "RollbackScreen", "What is to be rolled back?", says=False),
+    Scene("rollback changes", ("r", "enter"), "RollbackScreen", "It will"),
+    Scene("rollback largest", ("r", "enter", "3"), "RollbackScreen", "[3 Largest"),
+    Scene("rollback system", ("r", "enter", "7"), "RollbackScreen", "[7 System"),
+    Scene("rollback blocked", ("r", "enter"), "RollbackScreen", "BLOCKED", set_up=_blocked),
+    Scene("rollback planning", ("r", "enter"), "RollbackScreen", "Comparing", held=True),
+    Scene("rollback safety", ("r", "enter", "enter"), "RollbackScreen", "safety point first", says=False),
+    Scene("rollback confirm", AGREE, "RollbackScreen", "Roll back now?"),
+    Scene("rollback no", (*AGREE, *"no", "enter"), "RollbackScreen", "Nothing was done"),
+    Scene("rollback done", (*AGREE, *YES), "RollbackScreen", "Verified", says=False),
+    Scene("rollback differs", (*AGREE, *YES), "RollbackScreen", "NOT AS RECORDED", set_up=_different),
+    Scene("take", ("s",), "TakeScreen", "Take a restore point", says=False),
+    Scene("taking", ("s", "enter"), "TakeScreen", "Copying", held=True),
+    Scene("quit while taking", ("s", "enter", "ctrl+c"), "QuitScreen", "Not finished yet", says=False, held=True),
+    Scene("taken", ("s", "enter"), "TakeScreen", "was taken"),
+    Scene("delete", ("x",), "DeleteScreen", "for good?"),
+    Scene("delete no", ("x", *"no", "enter"), "DeleteScreen", "Nothing was done"),
+    Scene("deleted", ("x", *YES), "DeleteScreen", "1 point removed", says=False),
+    Scene("prune", ("P",), "PruneScreen", "SAVED RULES", says=False),
+    Scene("prune calendar", ("P", "c"), "PruneScreen", "Week of", says=False),
+    Scene("growth", ("o",), "GrowthScreen", "[2 Days", says=False),
+    Scene("store", ("S",), "StoreScreen", "entries in the log", says=False),
+    Scene("settings", ("c",), "SettingsScreen", "Comes from", says=False),
+    Scene("palette", ("colon", "p", "r", "u"), "PaletteScreen", "prune: try rules", says=False),
+    Scene("verify", ("v",), "VerifyScreen", "Re-read all data", says=False),
+    Scene("verified", ("v", "enter"), "VerifyScreen", "DAMAGE", set_up=_damaged),
+    Scene("comment", ("e",), "CommentScreen", "Comment of a point"),
+    Scene("recover", ("R",), "RecoverScreen", "undo: return to", set_up=_interrupted),
+    Scene("resume", ("R", "r"), "FinishRollbackScreen", "Go on now?", set_up=_interrupted),
+    Scene("resumed", ("R", "r", *YES), "FinishRollbackScreen", "Rolled back to point", says=False,
+          set_up=_interrupted),
+    Scene("repair", ("R", "f"), "RepairScreen", "Repair it now?", set_up=_unfinished),
+    Scene("repaired", ("R", "f", *YES), "RepairScreen", "undone", says=False, set_up=_unfinished),
+    Scene("help", ("question_mark",), "HelpScreen", "take a restore point", says=False),
+    Scene("help on changes", ("d", "question_mark"), "HelpScreen", "open a directory", says=False),
+    Scene("an error", ("d",), "MessageScreen", "What to do", set_up=_failing),
+    Scene("browse", (), "BrowseScreen", "fstab", says=False, opens=_etc),
+    Scene("browse odd names", (), "BrowseScreen", "esc", opens=_srv),
+    Scene("a file", ("enter",), "FileScreen", "content of", opens=_srv),
+    Scene("difference to now", ("c",), "FileDiffScreen", "fstab", opens=_etc, says=False),
+    Scene("marked and restored", ("space", "w"), "RestoreScreen", "Restore", opens=_srv, says=False),
+    Scene("history", (), "HistoryScreen", "nginx", opens=_history, says=False),
+    Scene("history of an odd name", (), "HistoryScreen", "/srv/", opens=_hostile_history),
+    Scene("find", (*"conf", "enter"), "FindScreen", "conf", opens=_find, says=False),
+)
+NAMES = [scene.name for scene in SCENES]
+
+
+class Guide:
+    """Leads an app through scenes and back; every scene finds the engine as it was at first. A context manager: in the
+    end nothing is held, or the app could not end."""
+
+    def __init__(self, pilot: AppPilot, engine: FakeEngine) -> None:
+        self.pilot, self.engine = pilot, engine
+        self._before = {name: getattr(engine, name) for name in ("state", "damage", "findings", "differences")}
+        self._points: tuple[RestorePoint, ...] = tuple(engine.list)
+
+    def __enter__(self) -> Guide:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.engine.hold.set()
+
+    async def go(self, scene: Scene) -> None:
+        """Go there; first back to the list of points, with escape alone."""
+        engine, pilot = self.engine, self.pilot
+        await self.prepare(scene)
+        if scene.held:
+            engine.hold.clear()
+            await self.open(scene)
+            for key in scene.keys:
+                await pilot.press(key)
+                await pilot.pause()
+            await until(pilot, lambda: self.screen == scene.screen, scene.name)
+            return
+        await self.open(scene)
+        await settle(pilot)
+        for key in scene.keys:      # each key after what the one before has brought
+            await press(pilot, key)
+        assert self.screen == scene.screen, f"{scene.name}: {self.screen} is open:\n{screen_text(pilot)}"
+
+    async def prepare(self, scene: Scene) -> None:
+        """Set the engine up for a scene and list the points anew."""
+        engine = self.engine
+        await self.home()       # what is interrupted is announced by a dialog of its own at the start
+        for name, value in self._before.items():
+            setattr(engine, name, value)
+        engine.list, engine.fail = list(self._points), {}
+        engine.calls.clear()
+        scene.set_up(engine)
+        await press(self.pilot, "u")
+
+    async def open(self, scene: Scene) -> None:
+        """Open the screen that the keys of a scene are for, where it is another than the list."""
+        if scene.opens is not None:
+            self.pilot.app.push_screen(scene.opens(self.engine))
+            await self.pilot.pause()
+
+    async def try_keys(self, scene: Scene) -> None:
+        """Press the keys of a scene, wherever they lead: where the engine fails, not to the scene."""
+        await self.open(scene)
+        for key in scene.keys:
+            await self.pilot.press(key)
+
+    @property
+    def screen(self) -> str:
+        """The class of the screen in front."""
+        return type(self.pilot.app.screen).__name__
+
+    async def home(self) -> None:
+        """Go back to the list with escape alone, and let go what was held."""
+        app = self.pilot.app
+        assert isinstance(app, RollpointApp)
+        if not self.engine.hold.is_set():
+            self.engine.hold.set()
+            await settle(self.pilot)
+        await press(self.pilot, "escape")       # on the list itself it clears the filter
+        for _ in range(8):
+            if isinstance(app.screen, PointsScreen):
+                break
+            await press(self.pilot, "escape")
+        assert isinstance(app.screen, PointsScreen), f"escape does not leave:\n{screen_text(self.pilot)}"
+        assert app.is_running and not app._exit

@@ -1,0 +1,27 @@
+"""What must not be overlooked about the store, as lines for the banner under the header."""
+
+from __future__ import annotations
+
+from engine.results import StoreStatus
+from tui.text import Line, Segment, content
+
+
+def banner_rows(status: StoreStatus) -> list[Line]:
+    """Return what must not be overlooked: unfinished work, work of others, a store that cannot be written."""
+    rows: list[Line] = []
+    if status.rollback and not status.holder:
+        rows.append(_notice("INTERRUPTED", "bad", status.rollback, ("  Press R to go on or undo.", "strong")))
+    elif status.rollback:
+        rows.append(_notice("UNDER WAY", "warn", "a rollback; it goes on without this screen",
+                            ("  Press R to look.", "strong")))
+    if status.unfinished and not status.holder:
+        rows.append(_notice("UNFINISHED", "warn", status.unfinished, ("  Press R to repair.", "strong")))
+    if status.holder:
+        rows.append(_notice("BUSY", "warn", status.holder, ("  Looking works meanwhile.", "dim")))
+    if status.read_only:
+        rows.append(_notice("READ-ONLY", "warn", "the store can be looked at; no point can be taken or removed"))
+    return rows
+
+
+def _notice(label: str, look: str, *parts: str | Segment) -> Line:
+    return content((f"{label}  ", look), *parts)

@@ -1,0 +1,85 @@
+"""What a rollback came to, in words. Pure: result in, text out."""
+
+from __future__ import annotations
+
+from textual.content import Content
+
+from engine.results import RollbackResult
+from tui.rollback_job import RunState
+from tui.rollback_registry import Run
+from tui.text import Line, content, error_lines, field, plural
+
+_SHOWN, _WARNINGS_SHOWN = 200, 100
+
+
+def rollback_rows(result: RollbackResult, run: Run | None = None) -> list[Line]:
+    """Return what a rollback came to: what was applied, whether it holds, how to undo it, whether to boot."""
+    undone = run is not None and run.verb == "undo"
+    done = "Undone: back at" if undone else "Rolled back to"
+    rows: list[Line] = [content((f"{done} point {result.point.number}", "good"),
+                                f": {plural(result.applied, 'change')} applied in {result.seconds:.1f} s.")]
+    if result.verified:
+        rows.append(content(("Verified: ", "good"), "every entry is as the point has it."))
+    else:
+        rows.append(content((f"NOT AS RECORDED: {plural(len(result.differences), 'difference')} left", "bad")))
+        rows += [content("  ", line) for line in result.differences[:_SHOWN]]
+        if len(result.differences) > _SHOWN:
+            rows.append(content(f"  and {len(result.differences) - _SHOWN} more"))
+        rows.append(content(("What to do: ", "strong"), "look at what is named; rolling back once more applies it "
+                                                        "again."))
+    return [*rows, Content(""), *_undo_rows(result, run), *_boot_rows(result), *_reboot_rows(run)]
+
+
+def _boot_rows(result: RollbackResult) -> list[Line]:
+    """What was written to boot sectors, whether the machine will boot now, and what speaks against it."""
+    rows: list[Line] = [field("Written", line) for line in result.boot_applied]
+    if result.boot is not None:
+        look = {"yes": "good", "no": "bad"}.get(result.boot.answer, "warn")
+        kernel = f" (kernel {result.boot.kernel})" if result.boot.kernel else ""
+        rows.append(field("Boot", (result.boot.words, look), kernel))
+        rows += [field("", (finding.text, "bad" if finding.level == "blocker" else "warn"),
+                       f"  {finding.hint}" if finding.hint else "")
+                 for finding in result.boot.findings if finding.level != "info"]
+    return rows
+
+
+def _undo_rows(result: RollbackResult, run: Run | None) -> list[Line]:
+    if result.safety_point is not None:
+        return [field("Undo", f"The state before it is point {result.safety_point.number}: roll back to that one to "
+                      "undo this.")]
+    if run is None or run.verb == "undo":
+        return []
+    if run.verb == "resume":
+        return [field("Undo", "The list has the safety point that was taken when it began, if one was taken.")]
+    return [field("Undo", ("not possible: ", "warn"), "no safety point was taken")]
+
+
+def _reboot_rows(run: Run | None) -> list[Line]:
+    if run is None or not run.reboot:
+        return []
+    named = ", ".join(run.reboot[:5]) + (f" and {len(run.reboot) - 5} more" if len(run.reboot) > 5 else "")
+    return [field("Reboot", ("seems due: ", "warn"), named)]
+
+
+def ended_rows(state: RunState, run: Run | None) -> list[Line]:
+    """Return the result or the error of a run, and what it warned of."""
+    if state.result is not None:
+        rows = rollback_rows(state.result, run)
+    else:
+        rows = error_lines(state.error or RuntimeError("no result"))
+    if state.warnings:
+        rows += [Content(""), content((plural(len(state.warnings), "warning") + ":", "warn"))]
+        rows += [content("  ", line) for line in state.warnings[:_WARNINGS_SHOWN]]
+        if len(state.warnings) > _WARNINGS_SHOWN:
+            rows.append(content(f"  and {len(state.warnings) - _WARNINGS_SHOWN} more"))
+    return rows
+
+
+def left_rows(interrupted: str, holder: str) -> list[Line]:
+    """Return what a run that failed has left behind, from the store's status afterwards."""
+    if holder:
+        return [content(("The store is in use now by ", "warn"), holder)]
+    if interrupted:
+        return [content(("Left half done: ", "bad"), interrupted),
+                content(("What to do: ", "strong"), "leave this; going on with it and undoing it are then offered.")]
+    return [content(("No rollback is left half done.", "good"))]
