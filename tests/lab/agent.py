@@ -1,7 +1,8 @@
 """Runs inside the guest: takes commands from the virtio port ``lab``, one JSON object a line, and answers each.
 
-Order: {"argv": […], "timeout": seconds, "stdin": base64}, or {"put": path, "data": base64, "mode": int}, or {"get": path}.
-Answer: {"rc": …, "out": base64, "err": base64}, {"data": base64}, {"error": text}. Plain Python, nothing else is needed.
+Order: {"argv": […], "timeout": seconds, "stdin": base64}, or {"put": path, "data": base64, "mode": int, "append":
+bool}, or {"get": path}. Answer: {"rc": …, "out": base64, "err": base64}, {"data": base64}, {"error": text}. Plain
+Python, nothing else is needed.
 """
 
 import base64

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -19,7 +21,15 @@ from typing import Any
 
 QEMU = "qemu-system-x86_64"
 _CHUNK = 192 << 10
-BOOT_SECONDS = 240
+BOOT_SECONDS = 300
+_SILENT_SECONDS = 20
+KERNEL_OPTIONS = ("console=ttyS0 panic=-1 quiet systemd.show_status=0 mitigations=off nokaslr audit=0 apparmor=0 "
+                  "ipv6.disable=1 cryptomgr.notests nowatchdog rootdelay=300")
+# What a console says when nothing more will come of a boot, as regular expressions.
+_DEAD_ENDS = (
+    rb"No bootable device", rb"BdsDxe: No bootable option", rb"Shell> ", rb"grub rescue>", rb"grub> ", rb"Kernel panic",
+    rb"\(initramfs\)", rb"emergency mode", rb"Boot failed: not a bootable disk", rb"error: file `[^']*' not found",
+    rb"error: no such device", rb"Failed to start .*[Mm]anager")
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,7 @@ class Machine:
     """One run of a virtual machine. `disks` are raw images, in order /dev/vda, /dev/vdb, …; with `kernel` and `initrd`
     it is booted directly, else as its firmware does (BIOS, or UEFI with `uefi`, a directory for its variables).
 
-    Disks in `volatile` keep nothing that is written to them.
+    Disks in `volatile` keep nothing that is written to them. `memory` is in MiB.
     """
 
     def __init__(self, disks: Sequence[str], *, kernel: str = "", initrd: str = "", append: str = "", uefi: str = "",
@@ -47,16 +57,18 @@ class Machine:
         self._place = tempfile.mkdtemp(prefix="rollpoint-lab-")
         self._socket: socket.socket | None = None
         self._rest = b""
-        argv = [QEMU, "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", str(memory), "-display", "none",
-                "-no-reboot", "-nic", "none", "-serial", f"file:{self._place}/console", "-monitor", "none",
-                "-chardev", f"socket,id=lab,path={self._place}/lab,server=on,wait=off", "-device", "virtio-serial",
-                "-device", "virtserialport,chardev=lab,name=lab", "-device", "virtio-rng-pci"]
+        # No VGA: the BIOS then speaks on the serial line too, so that the console tells all. Level 5 page tables only
+        # cost an emulator time.
+        argv = [QEMU, "-machine", f"{'q35' if uefi else 'pc'},graphics=off", "-accel", "tcg,thread=multi,tb-size=512",
+                "-cpu", "max,la57=off", "-smp", "2", "-m", str(memory), "-nodefaults", "-display", "none", "-no-reboot",
+                "-serial", f"file:{self._place}/console", "-device", "virtio-rng-pci", "-device", "virtio-serial",
+                "-chardev", f"socket,id=lab,path={self._place}/lab,server=on,wait=off",
+                "-device", "virtserialport,chardev=lab,name=lab"]
         for disk in disks:
             argv += ["-drive", f"file={disk},format=raw,if=virtio,cache=unsafe"
                      + (",snapshot=on" if disk in volatile else "")]
         if kernel:
-            argv += ["-kernel", kernel, "-initrd", initrd, "-append",
-                     f"console=ttyS0 panic=-1 quiet systemd.show_status=0 {append}"]
+            argv += ["-kernel", kernel, "-initrd", initrd, "-append", f"{KERNEL_OPTIONS} {append}"]
         if uefi:
             argv += _firmware(uefi)
         with open(f"{self._place}/qemu", "wb") as said:
@@ -82,6 +94,30 @@ class Machine:
                 return str(said["hello"])
         raise NoBoot(f"not up after {seconds:.0f} s: {self.console()}")
 
+    def wait_dead(self, seconds: float = BOOT_SECONDS) -> str:
+        """Wait until it is sure that the machine does not come up, and return why; AssertionError when it does.
+
+        That is so when its console says so, when it ended by itself, or when the BIOS has jumped to a boot sector and
+        nothing was heard of a boot loader for a while (zeroes run as code make no sound).
+        """
+        end, jumped = time.monotonic() + seconds, 0.0
+        while time.monotonic() < end:
+            try:
+                self.wait_up(1)
+            except NoBoot:
+                pass
+            else:
+                raise AssertionError(f"the machine came up: {self.console()}")
+            text = self._said()
+            dead = next((found[0] for end_ in _DEAD_ENDS if (found := re.search(end_, text))), b"")
+            if dead or self._qemu.poll() is not None:
+                return dead.decode() or "it ended by itself"
+            if b"Booting from Hard Disk" in text.rstrip().rpartition(b"\n")[2]:
+                jumped = jumped or time.monotonic()
+                if time.monotonic() > jumped + _SILENT_SECONDS:
+                    return "the boot sector does nothing"
+        return f"not up after {seconds:.0f} s: {self.console()}"
+
     def _connect(self) -> None:
         found = socket.socket(socket.AF_UNIX)
         try:
@@ -93,12 +129,15 @@ class Machine:
 
     def console(self) -> str:
         """Return the end of what the machine wrote to its serial console."""
-        text = Path(f"{self._place}/console").read_bytes() if os.path.exists(f"{self._place}/console") else b""
-        return (text + Path(f"{self._place}/qemu").read_bytes())[-4000:].decode("utf-8", "backslashreplace")
+        return (self._said() + Path(f"{self._place}/qemu").read_bytes())[-4000:].decode("utf-8", "backslashreplace")
+
+    def _said(self) -> bytes:
+        return Path(f"{self._place}/console").read_bytes() if os.path.exists(f"{self._place}/console") else b""
 
     def power_off(self) -> None:
         """Shut down in order and wait for the end."""
-        self.run(["systemctl", "poweroff"], check=False)
+        with contextlib.suppress(NoBoot):       # the answer may come too late
+            self.run(["systemctl", "--no-block", "poweroff"], check=False)
         self._qemu.wait(timeout=120)
 
     def pull_the_plug(self) -> None:
@@ -125,9 +164,12 @@ class Machine:
 
     def run(self, argv: Sequence[str], *, check: bool = True, timeout: float = 300, stdin: bytes = b"") -> Done:
         """Run a command in the guest."""
-        said = self._order({"argv": list(argv), "timeout": timeout, "stdin": base64.b64encode(stdin).decode()}, timeout)
+        order = {"argv": list(argv), "timeout": timeout, "stdin": base64.b64encode(stdin).decode()}
+        said = self._order(order, timeout)
         done = Done(int(said["rc"]), base64.b64decode(said["out"]), base64.b64decode(said["err"]))
-        assert not check or done.rc == 0, f"{list(argv)} ended with {done.rc}: {done.out[-2000:]!r} {done.err[-2000:]!r}"
+        if check and done.rc:
+            text = (done.out[-4000:] + done.err[-4000:]).decode("utf-8", "backslashreplace")
+            raise AssertionError(f"{list(argv)} ended with {done.rc}: {text}")
         return done
 
     def sh(self, script: str, *, check: bool = True, timeout: float = 300) -> str:
@@ -168,5 +210,5 @@ def _firmware(place: str) -> list[str]:
     variables = os.path.join(place, "OVMF_VARS.fd")
     if not os.path.exists(variables):
         shutil.copyfile("/usr/share/OVMF/OVMF_VARS_4M.fd", variables)
-    return ["-machine", "q35", "-drive", "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd",
+    return ["-drive", "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd",
             "-drive", f"if=pflash,format=raw,file={variables}"]
