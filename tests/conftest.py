@@ -93,7 +93,7 @@ def unmount_below(directory: str) -> None:
             subprocess.run(["umount", "--lazy", point], capture_output=True)
 
 
-def _sweep(base: str) -> None:
+def sweep(base: str) -> None:
     """Remove what dead test runs left in `base`: only names that carry our prefix and a PID."""
     if os.geteuid() != 0:
         return
@@ -148,7 +148,7 @@ def ext4() -> Iterator[str]:
     """One loop-mounted ext4 of 8 GiB (a sparse file): fast, and never slowed by what else the disk does."""
     if why := why_no_root():
         cannot_run(f"root tests ({why})")
-    _sweep(_base())
+    sweep(_base())
     with loop_ext4(8 << 30, "-O ^has_journal -E lazy_itable_init=1") as where:
         yield where
 

@@ -46,7 +46,9 @@ def mirror() -> list[str]:
     return []
 
 
-def in_root(root: str, argv: Sequence[str], *, check: bool = True) -> subprocess.CompletedProcess[str]:
+def in_root(
+    root: str, argv: Sequence[str], *, check: bool = True, timeout: float = 600
+) -> subprocess.CompletedProcess[str]:
     """Run a program of the system below `root`."""
     env = {
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
@@ -59,7 +61,7 @@ def in_root(root: str, argv: Sequence[str], *, check: bool = True) -> subprocess
         env=env,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=timeout,
         stdin=subprocess.DEVNULL,
     )
     assert not check or done.returncode == 0, f"{argv}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
@@ -113,8 +115,8 @@ def _make(archive: str, include: Sequence[str]) -> None:
     os.rename(archive + ".new", archive)
 
 
-def _fetch(root: str) -> None:
-    """Download PACKAGES with what they need, the way this machine reaches its mirror; install nothing."""
+def copy_network_settings(root: str) -> None:
+    """Let the system below `root` reach its mirror the way this machine does."""
     for name in ("apt/sources.list", "apt/sources.list.d", "apt/apt.conf.d", "ssl/certs", "resolv.conf"):
         source, target = f"/etc/{name}", f"{root}/etc/{name}"
         if os.path.isdir(source):
@@ -128,6 +130,11 @@ def _fetch(root: str) -> None:
         elif os.path.exists(source):
             os.makedirs(os.path.dirname(target), exist_ok=True)
             shutil.copy(source, target)
+
+
+def _fetch(root: str) -> None:
+    """Download PACKAGES with what they need; install nothing."""
+    copy_network_settings(root)
     in_root(root, ["apt-get", "clean"])
     in_root(root, ["apt-get", "update"])
     in_root(root, ["apt-get", "install", "-y", "--no-install-recommends", "--download-only", *PACKAGES])
