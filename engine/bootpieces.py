@@ -108,10 +108,10 @@ def _compared(store: Store, config: Config, place: bytes) -> BootPlan:
     if not bootsaved.concerned(config, root):
         raise RefusedError("the root is a plain directory, and no boot disks are configured",
                            hint="name them in the configuration: boot: {disks: [PATH]}")
-    return bootrestore.plan(bootimages.load(place), _present(config), store_disks=_below(store))
+    return bootrestore.plan(bootimages.load(place), present_disks(config), store_disks=_below(store))
 
 
-def _present(config: Config) -> list[Disk]:
+def present_disks(config: Config) -> list[Disk]:
     """Return the disks among which the recorded ones are looked for: those that are configured, else all."""
     if config.boot.disks != bootsaved.AUTO:
         return [read_disk(os.fsencode(d)) for d in config.boot.disks]
@@ -220,7 +220,7 @@ def _place(store: Store, entry: dict[str, Any]) -> bytes | None:
 
 
 def _planned(store: Store, config: Config, entry: dict[str, Any], place: bytes) -> BootPlan:
-    return bootrestore.undo(place, _present(config)) if entry["undo"] else _compared(store, config, place)
+    return bootrestore.undo(place, present_disks(config)) if entry["undo"] else _compared(store, config, place)
 
 
 def _differences(boot: BootPlan) -> Iterator[str]:

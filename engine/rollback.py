@@ -206,6 +206,15 @@ def interrupted(store: Store) -> str:
     return f"{verb} of {entry['root']} was interrupted (begun {entry['started']} by {entry['user']})"
 
 
+def safety_of_interrupted(store: Store) -> str:
+    """Return the id of the safety point that an interrupted rollback can be undone to, "" where there is none."""
+    try:
+        entry = read_journal(store)
+    except DamageError:
+        return ""       # `interrupted` says so
+    return str(entry["safety"] or "") if entry is not None and entry["phase"] == "applying" else ""
+
+
 def protected(store: Store) -> dict[str, str]:
     """Return the points that an unfinished rollback needs, with the reason."""
     entry = read_journal(store)

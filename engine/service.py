@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from engine import points, retention, rollback, scopes
 from engine.config import Retention
 from engine.configsave import save_rules
-from engine.errors import NoRoomError, RefusedError, RollpointError, UsageError
+from engine.errors import ChangedError, NoRoomError, RefusedError, RollpointError, UsageError
 from engine.events import Job
 from engine.points import RestorePoint
 from engine.reading import Reader
@@ -164,9 +164,11 @@ class Engine(Reader):
             if entry is None or entry["phase"] != "applying":
                 raise UsageError("no rollback was interrupted", hint="there is nothing to resume")
             self._same_root(entry["root"])
-            point = points.resolve(query.points(store), entry["point"])
+            listed = query.points(store)
+            point = points.resolve(listed, entry["point"])
+            safety = None if entry["undo"] else next((p for p in listed if p.id == entry["safety"]), None)
             done = rollback.apply(store, self.config, point, rollback.scope_of(entry), entry, job)
-        return self._rolled_back(store, "rollback --resume", point, None, done)
+        return self._rolled_back(store, "rollback --resume", point, safety, done)
 
     def undo(self, job: Job) -> RollbackResult:
         """Undo the last rollback, interrupted or finished: go back to the safety point that was taken before it."""
@@ -216,12 +218,19 @@ class Engine(Reader):
         self.config = replace(self.config, retention=rules)
         return path
 
-    def prune(self, job: Job) -> PruneResult:
-        """Delete the points that the rules do not keep, oldest first."""
+    def prune(self, job: Job, shown: Sequence[RestorePoint] | None = None) -> PruneResult:
+        """Delete the points that the rules do not keep, oldest first.
+
+        `shown` are those that somebody agreed to lose; raises ChangedError, with nothing removed, when the rules do
+        not remove just these any more (a point was taken, removed, pinned or unpinned, or has come of age since).
+        """
         self._may_write()
         store = self._store
         with clean_errors(), self._writing(store, "prune", job):
-            return self._remove(store, retention.deletions(self._fates(store)), job)
+            going = retention.deletions(self._fates(store))
+            if shown is not None:
+                _same_points(shown, going)
+            return self._remove(store, going, job)
 
     def delete(self, points: Sequence[RestorePoint], job: Job) -> PruneResult:
         """Delete these points, whatever the rules say; only what an interrupted rollback needs is refused."""
@@ -313,3 +322,14 @@ class Engine(Reader):
         store = self._store
         with clean_errors(), store.write_lock("umount"):
             mounted.umount(store, os.path.abspath(os.fsencode(where)))
+
+
+def _same_points(shown: Sequence[RestorePoint], going: Sequence[RestorePoint]) -> None:
+    """Raise ChangedError when the points that go are not those that were shown."""
+    agreed, now = {p.id: p for p in shown}, {p.id: p for p in going}
+    lines = [f"{what} {', '.join(f'{p.number} ({p.id})' for p in found)}" for what, found in (
+        ("these would go too:", [p for p in going if p.id not in agreed]),
+        ("these would not go any more:", [p for p in shown if p.id not in now])) if found]
+    if lines:
+        raise ChangedError(f"the rules do not remove what was shown: {'; '.join(lines)}; nothing was removed",
+                           hint="look at the points again, then decide")
