@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from engine.machine.blockids import split_spec
-from engine.machine.filesystems import FileSystem, Recorded, same_uuid
+from engine.machine.filesystems import FileSystem, Recorded, same_type, same_uuid
 from engine.rescue.survey import FoundStore, FoundSystem, Survey
 from engine.text import human_size, printable, shown_path
 
@@ -125,13 +125,13 @@ def _differs(one: Recorded, file_system: FileSystem) -> str:
     """Return what speaks against this being the recorded file system, "" if nothing."""
     if not same_uuid(one.uuid, file_system.uuid):
         return f"its UUID is {printable(file_system.uuid) or 'unknown'}, recorded is {printable(one.uuid) or 'none'}"
-    if one.fstype != file_system.fstype:
+    if not same_type(one.fstype, file_system.fstype):
         return f"it is {printable(file_system.fstype) or 'unknown'}, recorded is {printable(one.fstype)}"
     return ""
 
 
 def _alike(one: Recorded, file_system: FileSystem) -> bool:
-    if not one.fstype or one.fstype != file_system.fstype:
+    if not one.fstype or not same_type(one.fstype, file_system.fstype):
         return False
     return (bool(one.label) and one.label == file_system.label) or _same_size(one, file_system)
 

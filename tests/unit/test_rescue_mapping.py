@@ -137,8 +137,8 @@ def test_the_same_uuid_with_another_type_is_another_file_system() -> None:
 
 @pytest.mark.parametrize("place", [b"", b"boot", b"data/\xff\\x41 \n", "häß".encode()])
 def test_places_of_any_name_survive_the_points_document(place: bytes) -> None:
-    entry = described(place, b"/@\xfe", type="ext4", uuid="u", device="/dev/x", size=7, used=3)
-    assert recorded([entry]) == (Recorded(place, "ext4", "u", "/dev/x", "", 7, 3, "/@\udcfe"),)
+    one = Recorded(place, "ext4", "u", "/dev/x", "L", 7, 3, "@\udcfe", plain=True)
+    assert recorded([described(one)]) == (one,)
 
 
 @pytest.mark.parametrize("junk", [None, 7, [None, "x"], [{"mount": None, "size": "big", "mount_hex": "zz"}]])
