@@ -19,8 +19,9 @@ from typing import Any
 
 from engine.errors import RefusedError, RollpointError, ToolError, UsageError
 from engine.events import Job
-from engine.machine.filesystems import FileSystem, recorded
-from engine.machine.mounts import mounts
+from engine.machine.filesystems import FileSystem, names_of, recorded
+from engine.machine.mounts import mount_of, mounts
+from engine.rescue import looking
 from engine.rescue.survey import FoundPoint, FoundStore, FoundSystem, Survey, Unreadable
 from engine.run import Process, call, scratch
 from engine.text import message, printable
@@ -41,9 +42,10 @@ _CONTAINERS = {
 }
 
 
-def survey(job: Job, *, devices: Sequence[str] = (), shares: Sequence[str] = (), activate: bool = False,
-           seconds: float = 20) -> Survey:
-    """Look at every block device (or at `devices` alone) and at the NFS shares that are named, ``server:/path``.
+def survey(job: Job, *, devices: Sequence[str] = (), also: Sequence[str] = (), shares: Sequence[str] = (),
+           paths: Sequence[str] = (), activate: bool = False, seconds: float = 20) -> Survey:
+    """Look at every block device (or at `devices` alone), at the loop devices in `also`, and at the NFS shares that are
+    named, ``server:/path``. Stores are looked for three directories deep, and in `paths` of each device.
 
     Each is mounted read-only in a private mount namespace, without replaying its journal, and given `seconds` to
     answer. With `activate` LVM volumes are activated and RAIDs assembled first. What cannot be read is listed with
@@ -52,9 +54,9 @@ def survey(job: Job, *, devices: Sequence[str] = (), shares: Sequence[str] = (),
     if os.geteuid() != 0:
         raise RefusedError("only root can look into the disks", hint="run it as root")
     notes = [note for what, argv in _ACTIVATION for note in _activate(what, argv)] if activate else []
-    listed, closed = _listed(devices, job)
+    listed, closed = _listed(devices, also, job)
     listed += [_share(share) for share in shares]
-    answers = list(_answers(listed, seconds, job)) if listed else []
+    answers = list(_answers(listed, paths, seconds, job)) if listed else []
     file_systems, stores, systems, unreadable = [], [], [], []
     for one, answer in zip(listed, answers, strict=True):
         known = replace(one, fstype=str(answer.get("fstype") or one.fstype), uuid=str(answer.get("uuid") or one.uuid),
@@ -93,14 +95,15 @@ def _share(text: str) -> FileSystem:
 # --- which devices there are ---------------------------------------------------------------------------------------
 
 
-def _listed(devices: Sequence[str], job: Job) -> tuple[list[FileSystem], list[FileSystem]]:
+def _listed(devices: Sequence[str], also: Sequence[str], job: Job) -> tuple[list[FileSystem], list[FileSystem]]:
     """Return the devices to look into, and containers that nobody has opened."""
     job.progress("listing devices")
-    for device in devices:
+    for device in (*devices, *also):
         if not device.startswith("/") or not os.path.exists(device):
             raise UsageError(f"there is no device {printable(device)}", hint="`lsblk` shows those there are")
     try:
-        out = call(["lsblk", "-J", "-b", "-o", _COLUMNS, *map(os.fsencode, devices)], timeout=_LIST_SECONDS)
+        named = [*devices, *also] if devices else []
+        out = call(["lsblk", "-J", "-b", "-o", _COLUMNS, *map(os.fsencode, named)], timeout=_LIST_SECONDS)
         nodes = json.loads(out)["blockdevices"]
     except ToolError as error:
         raise RollpointError(f"the devices cannot be listed: {error.message}",
@@ -109,7 +112,7 @@ def _listed(devices: Sequence[str], job: Job) -> tuple[list[FileSystem], list[Fi
     found: dict[str, FileSystem] = {}
     for node, top in _leaves(nodes, None):
         kind, path = str(node.get("type") or ""), str(node.get("path") or f"/dev/{node['name']}")
-        if not devices and (kind in _LEFT_OUT or _MEMORY.match(path)):
+        if not devices and (kind in _LEFT_OUT or _MEMORY.match(path)) and path not in also:
             continue
         if int(node.get("size") or 0) > 0 and path not in found:
             found[path] = _file_system(path, node, top, where)
@@ -149,14 +152,15 @@ def _mounted() -> dict[str, list[str]]:
 # --- asking --------------------------------------------------------------------------------------------------------
 
 
-def _answers(listed: Sequence[FileSystem], seconds: float, job: Job) -> Iterator[dict[str, Any]]:
+def _answers(listed: Sequence[FileSystem], paths: Sequence[str], seconds: float, job: Job
+             ) -> Iterator[dict[str, Any]]:
     """Yield what is found on each device, in their order; a new process goes on after one that hangs."""
     left = list(listed)
     with scratch() as place:
         while left:
             process = Process([sys.executable, "-I", "-B", "-c", _PROGRAM, json.dumps(sys.path), place], feed=True)
             try:
-                for answer in _asked(process, left, seconds, job, len(listed)):
+                for answer in _asked(process, left, paths, seconds, job, len(listed)):
                     left.pop(0)
                     yield answer
             finally:
@@ -165,13 +169,13 @@ def _answers(listed: Sequence[FileSystem], seconds: float, job: Job) -> Iterator
                 process.abandon()
 
 
-def _asked(process: Process, wanted: Sequence[FileSystem], seconds: float, job: Job, total: int
+def _asked(process: Process, wanted: Sequence[FileSystem], paths: Sequence[str], seconds: float, job: Job, total: int
            ) -> Iterator[dict[str, Any]]:
     """Ask the process about one device after the other; the last answer may be that it hangs, or has died."""
     rest = bytearray()
     for one in list(wanted):
         job.progress("looking into the disks", total - len(wanted), total, current=os.fsencode(one.device))
-        question = {"device": one.device, "fstype": one.fstype, "seconds": seconds / 2}
+        question = {"device": one.device, "fstype": one.fstype, "paths": list(paths), "seconds": seconds / 2}
         with suppress(BrokenPipeError):
             process.stdin.write(json.dumps(question).encode() + b"\n")
         line = _line(process, rest, seconds, job)
@@ -200,6 +204,19 @@ def _line(process: Process, rest: bytearray, seconds: float, job: Job) -> bytes 
     line, _, more = bytes(rest).partition(b"\n")
     rest[:] = more
     return line
+
+
+def store_in(directory: str) -> FoundStore | None:
+    """Return the store in a directory that is mounted already, None where there is none."""
+    path = os.path.realpath(os.fsencode(directory))
+    found = looking.store(path)
+    if found is None:
+        return None
+    mount = mount_of(path)
+    uuid, label = names_of(mount)
+    on = FileSystem(os.fsdecode(mount.source), os.fsdecode(mount.fstype), uuid, label,
+                    mounted=(os.fsdecode(mount.point),))
+    return _store(on, {"path": os.fsdecode(path), **found})
 
 
 # --- answers -------------------------------------------------------------------------------------------------------

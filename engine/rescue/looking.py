@@ -11,7 +11,8 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine.errors import RollpointError, ToolError
@@ -20,7 +21,7 @@ from engine.machine.blockids import parse_blkid
 from engine.machine.mounts import Mount, mount_of, mounts
 from engine.machine.tree import Tree
 from engine.replica.layout import FORMAT, unsealed
-from engine.run import call
+from engine.run import Arg, call
 from engine.text import printable
 
 # mount(8), and the manuals of the file systems: read-only, and without replaying a journal.
@@ -35,6 +36,7 @@ _DEPTH, _DIRECTORIES = 3, 20_000
 _SKIPPED = frozenset({b"usr", b"lib", b"lib64", b"proc", b"sys", b"dev", b"lost+found", b".snapshots"})
 _DOCUMENT = 1 << 20
 _POINTS, _SYSTEMS, _KERNELS = 500, 20, 20
+_BUSY_SECONDS = 3
 _SUBVOLUME = 256        # btrfs: the inode number of the top of every subvolume
 
 
@@ -44,11 +46,12 @@ def main() -> None:
     ownspace.enter()
     for line in sys.stdin:
         wanted = json.loads(line)
-        print(json.dumps(look(str(wanted["device"]), str(wanted["fstype"]), where, float(wanted["seconds"]))),
-              flush=True)
+        paths = [os.fsencode(p) for p in wanted["paths"]]
+        found = look(str(wanted["device"]), str(wanted["fstype"]), where, paths, float(wanted["seconds"]))
+        print(json.dumps(found), flush=True)
 
 
-def look(device: str, fstype: str, where: bytes, seconds: float) -> dict[str, Any]:
+def look(device: str, fstype: str, where: bytes, paths: list[bytes], seconds: float) -> dict[str, Any]:
     """Return what is on a device, mounted on the directory `where`; with ``why`` if it cannot be looked into."""
     found: dict[str, Any] = {"device": device, "fstype": fstype}
     try:
@@ -59,7 +62,7 @@ def look(device: str, fstype: str, where: bytes, seconds: float) -> dict[str, An
         try:
             os.listdir(where)       # one that mounts but cannot be read is told from an empty one
             found["systems"] = list(_systems(where, found["fstype"]))
-            found["stores"] = list(_stores(where, [s["within"] for s in found["systems"]]))
+            found["stores"] = list(_stores(where, [s["within"] for s in found["systems"]], paths))
         finally:
             call(("umount", "--lazy", where), timeout=seconds)
     except (RollpointError, OSError) as error:
@@ -105,12 +108,26 @@ def _mount(device: str, fstype: str, where: bytes, seconds: float) -> None:
     failed: ToolError | None = None
     for options in tries:
         try:
-            call(("mount", "-t", fstype, "-o", options + _SAFE, os.fsencode(device), where), timeout=seconds)
+            patiently(("mount", "-t", fstype, "-o", options + _SAFE, os.fsencode(device), where), seconds)
             return
         except ToolError as error:
             failed = failed or error
     assert failed is not None
     raise failed
+
+
+def patiently(argv: Sequence[Arg], seconds: float) -> None:
+    """Run mount(8), again for a moment while the device is busy: the namespace of a process that has just ended is let
+    go of a little later. Raises ToolError."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            call(argv, timeout=seconds)
+            return
+        except ToolError as error:
+            if "busy" not in error.stderr or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def in_use(device: bytes) -> Mount | None:
@@ -167,15 +184,16 @@ def _first(tree: Tree, path: bytes) -> str:
 # --- stores --------------------------------------------------------------------------------------------------------
 
 
-def _stores(where: bytes, systems: list[str]) -> Iterator[dict[str, Any]]:
+def _stores(where: bytes, systems: list[str], paths: list[bytes]) -> Iterator[dict[str, Any]]:
     usual = [os.path.join(os.fsencode(s), _STORE) if s else _STORE for s in systems]
+    named = [inner for path in paths if (inner := Tree(where).inner(path)) is not None]
     seen: set[bytes] = set()
-    for place in [*usual, *_directories(where)]:
+    for place in [*usual, *named, *_directories(where)]:
         if place not in seen and not any(_below(place, other) for other in seen):
-            store = _store(os.path.join(where, place) if place else where)
-            if store is not None:
+            found = store(os.path.join(where, place) if place else where)
+            if found is not None:
                 seen.add(place)
-                yield {"path": os.fsdecode(place), **store}
+                yield {"path": os.fsdecode(place), **found}
 
 
 def _below(place: bytes, other: bytes) -> bool:
@@ -199,7 +217,7 @@ def _directories(where: bytes) -> Iterator[bytes]:
         level = below
 
 
-def _store(path: bytes) -> dict[str, Any] | None:
+def store(path: bytes) -> dict[str, Any] | None:
     """Return what the store in a directory says of itself; None where there is none."""
     try:
         kinds = [os.lstat(os.path.join(path, name)).st_mode for name in (b"store.yaml", b"points", b"tree")]
@@ -213,14 +231,14 @@ def _store(path: bytes) -> dict[str, Any] | None:
     if identity is None:
         return {"problem": "its store.yaml is damaged", "count": len(names)}
     version = identity.get("format")
-    store = {key: str(identity.get(key) or "") for key in ("id", "host", "machine_id")}
+    known = {key: str(identity.get(key) or "") for key in ("id", "host", "machine_id")}
     if not isinstance(version, int) or version > FORMAT:
-        return {**store, "format": version if isinstance(version, int) else 0, "count": len(names),
+        return {**known, "format": version if isinstance(version, int) else 0, "count": len(names),
                 "problem": f"it has format {printable(str(version))}, this Rollpoint knows {FORMAT}"}
     docs = [_document(tree, os.path.join(b"points", name, b"point.yaml")) for name in names[:_POINTS]]
     points = [{key: doc.get(key) for key in ("id", "number", "created", "comment", "sources")}
               for doc in docs if doc is not None]
-    return {**store, "format": version, "count": len(names), "points": points}
+    return {**known, "format": version, "count": len(names), "points": points}
 
 
 def _document(tree: Tree, path: bytes) -> dict[str, Any] | None:

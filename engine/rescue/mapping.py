@@ -10,8 +10,8 @@ from collections import abc
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from engine.machine.blockids import split_spec
 from engine.machine.filesystems import FileSystem, Recorded, same_type, same_uuid
+from engine.rescue.choosing import named
 from engine.rescue.survey import FoundStore, FoundSystem, Survey
 from engine.text import human_size, printable, shown_path
 
@@ -60,14 +60,15 @@ def propose(sources: Sequence[Recorded], survey: Survey, choices: Choices = _NO_
             store: FoundStore | None = None) -> Mapping:
     """Return what is here for each recorded file system; `store` is the store that the point is in."""
     ordered = sorted(sources, key=lambda r: r.place.split(b"/") if r.place else [])
-    named = dict(choices.named)
+    chosen = dict(choices.named)
     if choices.system:
-        named.setdefault("/", choices.system)
+        chosen.setdefault("/", choices.system)
     rows: list[Row] = []
     for one in ordered:
         taken = {r.device.device for r in rows if r.device is not None}
-        rows.append(_named(one, named[one.mount], survey) if one.mount in named else _found(one, survey, taken, store))
-    refusals = [*_unknown(named, ordered), *_not_clear(rows, survey, named), *_not_the_same(rows, choices),
+        rows.append(_named(one, chosen[one.mount], survey) if one.mount in chosen else
+                    _found(one, survey, taken, store))
+    refusals = [*_unknown(chosen, ordered), *_not_clear(rows, survey, chosen), *_not_the_same(rows, choices),
                 *_twice(rows), *_of_the_store(rows, store), *_other_machine(rows, survey, choices, store),
                 *_no_root(rows)]
     return Mapping(tuple(rows), tuple(refusals))
@@ -75,20 +76,13 @@ def propose(sources: Sequence[Recorded], survey: Survey, choices: Choices = _NO_
 
 def _named(one: Recorded, spec: str, survey: Survey) -> Row:
     """Return the row of a file system for which the admin has named a device (or UUID=, LABEL=, PARTUUID=)."""
-    fits = [f for f in survey.file_systems if f.device == spec or _is(f, spec)]
+    fits = [f for f in survey.file_systems if named(f, spec)]
     if not fits:
         return Row(one, None, f"there is no file system on {printable(spec)}", MISSING)
     if len(fits) > 1:
         return Row(one, None, f"{_list(fits)} are all {printable(spec)}", MISSING)
     against = _differs(one, fits[0])
     return Row(one, fits[0], f"chosen; {against or _same(one)}", OTHER if against else EXACT)
-
-
-def _is(file_system: FileSystem, spec: str) -> bool:
-    tag, value = split_spec(spec)
-    if tag in ("uuid", "partuuid"):
-        return same_uuid(value, getattr(file_system, tag))
-    return tag == "label" and bool(value) and value == file_system.label
 
 
 def _found(one: Recorded, survey: Survey, taken: Collection[str], store: FoundStore | None) -> Row:
@@ -169,17 +163,17 @@ def _one(one: FileSystem, other: FileSystem) -> bool:
 # --- what must not be ----------------------------------------------------------------------------------------------
 
 
-def _unknown(named: Collection[str], sources: Sequence[Recorded]) -> Iterator[str]:
+def _unknown(chosen: Collection[str], sources: Sequence[Recorded]) -> Iterator[str]:
     known = {one.mount for one in sources}
-    for mount in named:
+    for mount in chosen:
         if mount not in known:
             yield (f"the point holds no file system that was mounted at {printable(mount)}; it holds "
                    + (", ".join(sorted(map(printable, known))) or "none"))
 
 
-def _not_clear(rows: Sequence[Row], survey: Survey, named: Collection[str]) -> Iterator[str]:
+def _not_clear(rows: Sequence[Row], survey: Survey, chosen: Collection[str]) -> Iterator[str]:
     for row in rows:
-        if row.device is None and (row.recorded.mount in named or len(_candidates(row.recorded, survey)) > 1):
+        if row.device is None and (row.recorded.mount in chosen or len(_candidates(row.recorded, survey)) > 1):
             yield f"{shown_path(row.recorded.place)}: {row.why}"
 
 
@@ -195,6 +189,8 @@ def _no_root(rows: Sequence[Row]) -> Iterator[str]:
     root = next((r for r in rows if not r.recorded.place), None)
     if root is None:
         yield "the point does not say on which file system its root was"
+    elif root.recorded.plain:
+        yield "the point is of a directory, not of a system: mount it, and name it with --root"
     elif root.device is None:
         yield f"the root file system of the point is not here: {root.why}"
 

@@ -23,9 +23,9 @@ class FoundPoint:
 
 @dataclass(frozen=True, slots=True)
 class FoundStore:
-    """A store on a file system: `path` is its directory there, relative ("" is the top). `points` are those whose
-    document can be read, newest first; `count` is how many there are. `problem` says why it cannot be used, "" if
-    it can."""
+    """A store on a file system: `path` is its directory there, relative ("" is the top), or absolute where it was named
+    as a directory that is mounted already. `points` are those whose document can be read, newest first; `count` is how
+    many there are. `problem` says why it cannot be used, "" if it can."""
 
     on: FileSystem
     path: str
@@ -40,7 +40,7 @@ class FoundStore:
     @property
     def name(self) -> str:
         """DEVICE:PATH, as `--store` takes it."""
-        return f"{self.on.device}:/{self.path}"
+        return self.path if self.path.startswith("/") else f"{self.on.device}:/{self.path}"
 
     @property
     def newest(self) -> FoundPoint | None:

@@ -1,18 +1,28 @@
-"""File systems on loop devices that a test made itself, and that are gone after it whatever happened."""
+"""File systems on loop devices that a test made itself, and that are gone after it whatever happened; a small machine
+of some of them."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
+import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
+from engine.config import Config, Retention
+from engine.events import Job
+from engine.machine import ownspace
+from engine.points import RestorePoint
+from engine.results import RollbackPlan, RollbackResult, SnapshotRequest
+from engine.service import Engine
 from tests.conftest import PREFIX, unmount_below
 
 MIB = 1 << 20
+MACHINE_ID = "0123456789abcdef0123456789abcdef\n"
 _MKFS = {"ext4": ["-q", "-F"], "ext2": ["-q", "-F"], "xfs": ["-q", "-f"], "btrfs": ["-q", "-f"], "vfat": []}
 # mkfs.xfs makes none below 300 MB unless it believes that it is under test.
 _SIZES = {"ext4": 32, "xfs": 320, "btrfs": 128, "vfat": 16}
@@ -64,12 +74,19 @@ class Loops:
 
 @contextlib.contextmanager
 def loops(place: Path) -> Iterator[Loops]:
-    """Yield a maker of file systems on loop devices."""
+    """Yield a maker of file systems on loop devices. Other tests at the same time do not see what is mounted: a
+    snapshot of theirs would keep it mounted in its own view."""
+    _enter_once()
     made = Loops(place)
     try:
         yield made
     finally:
         made.close()
+
+
+@cache
+def _enter_once() -> None:
+    ownspace.enter()
 
 
 def run(*argv: str) -> str:
@@ -87,3 +104,49 @@ def uuid_of(device: str) -> str:
 def attached() -> set[str]:
     """Return the loop devices that are in use, to see that nothing was left behind."""
     return set(run("losetup", "-n", "-O", "NAME", "-l").split())
+
+
+class Machine:
+    """A root file system with /boot and /boot/efi of their own, mounted at `root`, and a store beside it."""
+
+    def __init__(self, made: Loops, place: Path, kind: str = "ext4", store: Path | None = None) -> None:
+        self.loops, self.place, self.store = made, place, store or place / "store"
+        self.devices = {"": made.make(kind), "boot": made.make(), "boot/efi": made.make("ext2")}
+        self.root = place / "target"
+        self.mount()
+        for name, text in {"etc/fstab": self.fstab(), "etc/machine-id": MACHINE_ID, "etc/hosts": "then\n",
+                           "boot/vmlinuz-1": "kernel one", "boot/efi/loader": "loader one"}.items():
+            path = self.root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        for lost in self.root.rglob("lost+found"):
+            shutil.rmtree(lost)
+
+    def fstab(self) -> str:
+        return "".join(f"UUID={uuid_of(d)} /{p} auto defaults 0 2\n" for p, d in self.devices.items())
+
+    def mount(self, root: str = "target", only: Sequence[str] = ("", "boot", "boot/efi")) -> None:
+        """Mount the file systems at another place, or some of them only."""
+        self.loops.umount(self.root)
+        self.root = self.place / root
+        for place in only:
+            self.loops.mount(self.devices[place], self.root / place)
+
+    def engine(self) -> Engine:
+        return Engine(Config(store=str(self.store), root=str(self.root), excludes=(),
+                             retention=Retention(max_store_ratio=None)))
+
+    def point(self) -> RestorePoint:
+        job = Job()
+        point = self.engine().snapshot(SnapshotRequest(), job).point
+        assert job.warnings == []
+        return point
+
+    def plan(self, point: RestorePoint, *scope: str) -> RollbackPlan:
+        return self.engine().plan(point, scope or ("files",), Job())
+
+    def roll(self, point: RestorePoint, *scope: str) -> RollbackResult:
+        return self.engine().rollback(self.plan(point, *scope), Job())
+
+    def blockers(self, point: RestorePoint, *scope: str) -> list[str]:
+        return [f"{f.text} ({f.hint})" for f in self.plan(point, *scope).findings if f.level == "blocker"]

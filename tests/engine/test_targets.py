@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,62 +12,12 @@ import pytest
 from engine.config import Config, Retention
 from engine.errors import RefusedError
 from engine.events import Job
-from engine.points import RestorePoint
-from engine.results import RollbackPlan, RollbackResult, SnapshotRequest
+from engine.results import SnapshotRequest
 from engine.service import Engine
-from tests.engine.loops import Loops, loops, run, uuid_of
+from tests.engine.loops import MACHINE_ID, Loops, Machine, loops, run, uuid_of
 from tests.oracle import must_equal, record
 
 pytestmark = pytest.mark.root
-
-MACHINE_ID = "0123456789abcdef0123456789abcdef\n"
-
-
-class Machine:
-    """A root file system with /boot and /boot/efi of their own, mounted at `root`, and a store beside it."""
-
-    def __init__(self, made: Loops, place: Path, kind: str = "ext4") -> None:
-        self.loops, self.place, self.store = made, place, place / "store"
-        self.devices = {"": made.make(kind), "boot": made.make(), "boot/efi": made.make("ext2")}
-        self.root = place / "target"
-        self.mount()
-        for name, text in {"etc/fstab": self.fstab(), "etc/machine-id": MACHINE_ID, "etc/hosts": "then\n",
-                           "boot/vmlinuz-1": "kernel one", "boot/efi/loader": "loader one"}.items():
-            path = self.root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        for lost in self.root.rglob("lost+found"):
-            shutil.rmtree(lost)
-
-    def fstab(self) -> str:
-        return "".join(f"UUID={uuid_of(d)} /{p} auto defaults 0 2\n" for p, d in self.devices.items())
-
-    def mount(self, root: str = "target", only: Sequence[str] = ("", "boot", "boot/efi")) -> None:
-        """Mount the file systems at another place, or some of them only."""
-        self.loops.umount(self.root)
-        self.root = self.place / root
-        for place in only:
-            self.loops.mount(self.devices[place], self.root / place)
-
-    def engine(self) -> Engine:
-        return Engine(Config(store=str(self.store), root=str(self.root), excludes=(),
-                             retention=Retention(max_store_ratio=None)))
-
-    def point(self) -> RestorePoint:
-        job = Job()
-        point = self.engine().snapshot(SnapshotRequest(), job).point
-        assert job.warnings == []
-        return point
-
-    def plan(self, point: RestorePoint, *scope: str) -> RollbackPlan:
-        return self.engine().plan(point, scope or ("files",), Job())
-
-    def roll(self, point: RestorePoint, *scope: str) -> RollbackResult:
-        return self.engine().rollback(self.plan(point, *scope), Job())
-
-    def blockers(self, point: RestorePoint, *scope: str) -> list[str]:
-        return [f"{f.text} ({f.hint})" for f in self.plan(point, *scope).findings if f.level == "blocker"]
-
 
 @pytest.fixture
 def made(tmp_path: Path) -> Iterator[Loops]:

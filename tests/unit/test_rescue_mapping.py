@@ -50,6 +50,7 @@ def test_without_the_root_nothing_is_opened() -> None:
     mapping = propose(SOURCES, here(FS_BOOT, FS_ESP), store=STORE)
     assert any("root file system" in r for r in mapping.refusals)
     assert propose((), here(FS_ROOT)).refusals
+    assert any("of a directory" in r for r in propose((replace(ROOT, plain=True),), here(FS_ROOT)).refusals)
 
 
 def test_a_file_system_made_anew_is_proposed_by_its_likeness_and_counts_with_adopt_alone() -> None:
