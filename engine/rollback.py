@@ -83,10 +83,14 @@ def sparing(config: Config, point: RestorePoint, scope: Scope, places: Sequence[
     """Return the configuration with what was left out of the point added to what is excluded now: a rollback must not
     delete what the point never held. What the scope leaves alone is excluded too, and the view is made of the root and
     the file systems at `places` alone."""
+    return targets.limited(scope.narrowed(excluding(config, point)), places)
+
+
+def excluding(config: Config, point: RestorePoint) -> Config:
+    """Return the configuration with what was left out of the point excluded too."""
     excludes = dict.fromkeys((*config.excludes, *point.doc.get("excludes", ())))
     databases = dict.fromkeys((*config.databases, *point.doc.get("databases", ())))
-    config = dataclasses.replace(config, excludes=tuple(excludes), databases=tuple(databases))
-    return targets.limited(scope.narrowed(config), places)
+    return dataclasses.replace(config, excludes=tuple(excludes), databases=tuple(databases))
 
 
 def unreadable(diff: Diff, root: bytes) -> list[bytes]:
@@ -222,9 +226,9 @@ def begin(store: Store, config: Config, point: RestorePoint, scope: Scope, safet
           keep: Sequence[bytes] = (), *, undo: bool = False, of: str = "") -> dict[str, Any]:
     """Write the journal of a rollback that is about to change the target, and return it. `of` is the id of the rollback
     that this one undoes."""
-    now = datetime.now(UTC)
+    now, root = datetime.now(UTC), os.path.realpath(os.fsencode(config.root))
     entry = {"id": of or f"{now:%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(4)}", "phase": "applying", "point": point.id,
-             "root": printable(os.path.realpath(os.fsencode(config.root))),
+             "root": printable(root), "root_uuid": targets.identity(root),
              "scope": [printable(os.fsencode(w)) for w in scope.words], "paths": _hex(scope.paths),
              "but": _hex(scope.but), "mounts": _hex(scope.mounts), "boot": scope.boot, "keep": _hex(keep),
              "safety": safety, "undo": undo, "user": user_name(), "pid": os.getpid(),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from engine import points, retention, rollback, scopes, targets
 from engine.config import Config, Retention
@@ -160,7 +161,8 @@ class Engine(Reader):
 
     def _safety_point(self, store: Store, point: RestorePoint, scope: Scope, job: Job) -> RestorePoint:
         """Take the point that an undo goes back to: of all that the rollback will change, whatever fstab says."""
-        config = targets.widened(self.config, [one.place for one in targets.involved(point, scope) if one.place])
+        config = rollback.excluding(self.config, point)     # on a rescue system ours says nothing of this one
+        config = targets.widened(config, [one.place for one in targets.involved(point, scope) if one.place])
         request = SnapshotRequest(f"before the rollback to {point.id}", ("safety",), reason="safety")
         return self._take(store, request, job, config).point
 
@@ -177,7 +179,7 @@ class Engine(Reader):
             entry = rollback.read_journal(store)
             if entry is None or entry["phase"] != "applying":
                 raise UsageError("no rollback was interrupted", hint="there is nothing to resume")
-            self._same_root(entry["root"])
+            self._same_root(entry)
             point = points.resolve(query.points(store), entry["point"])
             done = rollback.apply(store, self.config, point, rollback.scope_of(entry), entry, job)
         return self._rolled_back(store, "rollback --resume", point, None, done)
@@ -192,7 +194,7 @@ class Engine(Reader):
             if not entry["safety"]:
                 raise RefusedError("that rollback took no safety point, so it cannot be undone",
                                    hint="resume it with --resume, or roll back to another point")
-            self._same_root(entry["root"])
+            self._same_root(entry)
             point = points.resolve(query.points(store), entry["safety"])
             scope = rollback.scope_of(entry)
             keep = [bytes.fromhex(p) for p in entry["keep"]]
@@ -200,10 +202,14 @@ class Engine(Reader):
             done = rollback.apply(store, self.config, point, scope, entry, job)
         return self._rolled_back(store, "rollback --undo", point, None, done)
 
-    def _same_root(self, recorded: str) -> None:
-        if printable(os.path.realpath(os.fsencode(self.config.root))) != recorded:
-            raise RefusedError(f"that rollback was of {recorded}, not of {printable(os.fsencode(self.config.root))}",
-                               hint=f"name it with --root {recorded}")
+    def _same_root(self, entry: dict[str, Any]) -> None:
+        """Raise RefusedError unless our root is the one a journal is about: by its path, or by the file system, which a
+        rescue system mounts at another place."""
+        root = os.path.realpath(os.fsencode(self.config.root))
+        same = bool(entry.get("root_uuid")) and entry["root_uuid"] == targets.identity(root)
+        if printable(root) != entry["root"] and not same:
+            raise RefusedError(f"that rollback was of {entry['root']}, not of {printable(root)}",
+                               hint=f"name it with --root {entry['root']}")
 
     # --- keeping house -----------------------------------------------------------------------------------------------
 

@@ -89,6 +89,13 @@ def check_machine(store: Store, config: Config, point: RestorePoint) -> None:
             raise
 
 
+def identity(root: bytes) -> str:
+    """Return what tells a root file system from others, wherever it is mounted: its UUID, and which subvolume it is; ""
+    for a plain directory."""
+    there = mounted_at(root, b"")
+    return "" if there is None or there.plain or not there.uuid else f"{there.uuid} {printable(there.within)}".strip()
+
+
 def involved(point: RestorePoint, scope: Scope) -> list[Recorded]:
     """Return the recorded file systems that a scope reaches into."""
     sources = recorded(point.doc.get("sources"))

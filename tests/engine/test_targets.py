@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,9 @@ def test_a_root_that_lost_its_etc_is_known_by_its_file_system(machine: Machine) 
     point, then = machine.point(), record(str(machine.root))
     machine.mount("mnt")
     shutil.rmtree(machine.root / "etc")
+    # Its boot disks are looked for as well, though it has no fstab that says that it is a system.
+    findings = [f.text for f in machine.plan(point, "system").findings]
+    assert any("the recorded disk" in f for f in findings) and not any("plain directory" in f for f in findings)
     done = machine.roll(point)
     assert done.verified
     must_equal(then, record(str(machine.root)), "not all of it came back")
@@ -181,6 +185,28 @@ def test_a_rollback_that_is_resumed_looks_at_the_disks_again(machine: Machine, m
     machine.mount()
     assert machine.engine().resume(Job()).verified
     must_equal(then, record(str(machine.root)), "not all of it came back")
+
+
+def test_a_rollback_is_known_by_its_file_system_wherever_it_is_mounted(machine: Machine) -> None:
+    """Begun on the running system, taken back on a rescue system, where the root is mounted at another place."""
+    point = machine.point()
+    (machine.root / "etc/hosts").write_text("since\n")
+    machine.roll(point)
+    machine.mount("mnt")
+    assert machine.engine().undo(Job()).verified
+    assert (machine.root / "etc/hosts").read_text() == "since\n"
+
+
+def test_the_safety_point_leaves_out_what_the_point_left_out(machine: Machine) -> None:
+    """On a rescue system nobody has the configuration of the machine."""
+    (machine.root / "big").mkdir()
+    (machine.root / "big/data").write_text("x")
+    config = replace(machine.engine().config, excludes=("/big/*",), databases=("/db",))
+    point = Engine(config).snapshot(SnapshotRequest(), Job()).point
+    (machine.root / "etc/hosts").write_text("since\n")
+    safety = machine.roll(point).safety_point
+    assert safety is not None and (safety.doc["excludes"], safety.doc["databases"]) == (["/big/*"], ["/db"])
+    assert not (machine.store / "tree/big/data").exists() and (machine.root / "big/data").exists()
 
 
 def test_btrfs_subvolumes_are_recorded_and_another_one_is_refused(made: Loops, tmp_path: Path) -> None:
