@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
-from engine import points, retention, rollback, scopes
-from engine.config import Retention
+from engine import points, retention, rollback, scopes, targets
+from engine.config import Config, Retention
 from engine.configsave import save_rules
 from engine.errors import ChangedError, NoRoomError, RefusedError, RollpointError, UsageError
 from engine.events import Job
@@ -19,6 +20,7 @@ from engine.points import RestorePoint
 from engine.reading import Reader
 from engine.replica import delete, layout, mounted, query, recover, repair, room, rsync, verify
 from engine.replica import restore as restoring
+from engine.replica.catalog import Catalog
 from engine.replica.layout import Store
 from engine.replica.snapshot import Snapshot
 from engine.rescue import kit
@@ -34,6 +36,7 @@ from engine.results import (
     VerifyReport,
 )
 from engine.rollback import Applied
+from engine.scopes import Scope
 from engine.session import clean_errors, is_full
 from engine.text import human_size, printable
 
@@ -71,20 +74,21 @@ class Engine(Reader):
             store = Store(os.path.realpath(path), {})
             raise self._no_room(store, error, room.missing(store, self.config, job)) from error
 
-    def _take(self, store: Store, request: SnapshotRequest, job: Job) -> SnapshotResult:
+    def _take(self, store: Store, request: SnapshotRequest, job: Job, config: Config | None = None) -> SnapshotResult:
         mounted.refuse(store)
+        config = config or self.config
         started = time.monotonic()
         pruned = self._remove(store, [f.point for f in self._fates(store) if not f.keep and "store over" in f.rule],
                               job).removed
         try:
-            taken = Snapshot(store, self.config, request, job)
+            taken = Snapshot(store, config, request, job)
             doc = taken.take()
         except (NoRoomError, OSError, sqlite3.Error) as error:
             if not is_full(error):
                 raise
             more = self._make_room(store, error, job)
             pruned += more.removed
-            taken = Snapshot(store, self.config, request, job)
+            taken = Snapshot(store, config, request, job)
             doc = taken.take()
         layout.keep_reserve(store)
         kit.refresh(store, job)
@@ -131,24 +135,36 @@ class Engine(Reader):
 
     def rollback(self, plan: RollbackPlan, job: Job, *, safety_point: bool = True) -> RollbackResult:
         """Carry out a plan: a safety point first (unless told not to), then the journal, the copies, verification."""
-        rollback.check(plan)
+        rollback.check(plan.findings)
         self._may_write()
         scope = scopes.resolve(plan.scope, self.config, plan.point)
         store = self._store
         with clean_errors(), self._writing(store, "rollback", job):
             if rollback.interrupted(store):
                 raise RefusedError(rollback.interrupted(store), hint="use --resume or --undo")
-            layout.check_source(store, os.path.realpath(os.fsencode(self.config.root)))
+            scope = self._settled_scope(store, plan.point, scope)
             rollback.same_boot(store, self.config, plan, scope)
-            safety = None
-            if safety_point:
-                comment = f"before the rollback to {plan.point.id}"
-                safety = self._take(store, SnapshotRequest(comment, ("safety",), reason="safety"), job).point
+            safety = self._safety_point(store, plan.point, scope, job) if safety_point else None
             point = points.resolve(query.points(store), plan.point.id)
             entry = rollback.begin(store, self.config, point, scope, safety.id if safety else None,
                                    plan.keep)
             done = rollback.apply(store, self.config, point, scope, entry, job, len(plan.diff.changes))
         return self._rolled_back(store, "rollback", point, safety, done)
+
+    def _settled_scope(self, store: Store, point: RestorePoint, scope: Scope) -> Scope:
+        """Return the scope less what must stay for what is mounted there now. Raises RefusedError, as in the plan."""
+        targets.check_machine(store, self.config, point)
+        with Catalog.open(store) as catalog:
+            target = targets.look(self.config, catalog, point, scope)
+        rollback.check(target.findings)
+        return targets.sparing(scope, target)
+
+    def _safety_point(self, store: Store, point: RestorePoint, scope: Scope, job: Job) -> RestorePoint:
+        """Take the point that an undo goes back to: of all that the rollback will change, whatever fstab says."""
+        config = rollback.excluding(self.config, point)     # on a rescue system ours says nothing of this one
+        config = targets.widened(config, [one.place for one in targets.involved(point, scope) if one.place])
+        request = SnapshotRequest(f"before the rollback to {point.id}", ("safety",), reason="safety")
+        return self._take(store, request, job, config).point
 
     def _rolled_back(self, store: Store, verb: str, point: RestorePoint, safety: RestorePoint | None,
                      done: Applied) -> RollbackResult:
@@ -163,7 +179,7 @@ class Engine(Reader):
             entry = rollback.read_journal(store)
             if entry is None or entry["phase"] != "applying":
                 raise UsageError("no rollback was interrupted", hint="there is nothing to resume")
-            self._same_root(entry["root"])
+            self._same_root(entry)
             listed = query.points(store)
             point = points.resolve(listed, entry["point"])
             safety = None if entry["undo"] else next((p for p in listed if p.id == entry["safety"]), None)
@@ -180,7 +196,7 @@ class Engine(Reader):
             if not entry["safety"]:
                 raise RefusedError("that rollback took no safety point, so it cannot be undone",
                                    hint="resume it with --resume, or roll back to another point")
-            self._same_root(entry["root"])
+            self._same_root(entry)
             point = points.resolve(query.points(store), entry["safety"])
             scope = rollback.scope_of(entry)
             keep = [bytes.fromhex(p) for p in entry["keep"]]
@@ -188,10 +204,14 @@ class Engine(Reader):
             done = rollback.apply(store, self.config, point, scope, entry, job)
         return self._rolled_back(store, "rollback --undo", point, None, done)
 
-    def _same_root(self, recorded: str) -> None:
-        if printable(os.path.realpath(os.fsencode(self.config.root))) != recorded:
-            raise RefusedError(f"that rollback was of {recorded}, not of {printable(os.fsencode(self.config.root))}",
-                               hint=f"name it with --root {recorded}")
+    def _same_root(self, entry: dict[str, Any]) -> None:
+        """Raise RefusedError unless our root is the one a journal is about: by its path, or by the file system, which a
+        rescue system mounts at another place."""
+        root = os.path.realpath(os.fsencode(self.config.root))
+        same = bool(entry.get("root_uuid")) and entry["root_uuid"] == targets.identity(root)
+        if printable(root) != entry["root"] and not same:
+            raise RefusedError(f"that rollback was of {entry['root']}, not of {printable(root)}",
+                               hint=f"name it with --root {entry['root']}")
 
     # --- keeping house -----------------------------------------------------------------------------------------------
 

@@ -94,7 +94,7 @@ def _start(words: list[str]) -> int:
 
 def _run(command: commands.Command, context: Context, args: argparse.Namespace) -> int:
     answer = command.run(context, args)
-    if context.out.as_json:
+    if context.out.as_json and answer.document is not None:
         warnings = {"warnings": context.warnings} if context.jobs else {}
         context.out.document({**answer.document, **warnings})
     context.out.flush()
