@@ -105,13 +105,13 @@ def show(store: Store, config: Config, point: RestorePoint) -> BootShown:
 def _compared(store: Store, config: Config, place: bytes) -> BootPlan:
     """Return the plan that puts what is saved in `place` onto the disks that are here."""
     root = os.path.realpath(os.fsencode(config.root))
-    if not bootsaved.concerned(config, root):
+    if not bootsaved.concerned(config, root, known=True):
         raise RefusedError("the root is a plain directory, and no boot disks are configured",
                            hint="name them in the configuration: boot: {disks: [PATH]}")
-    return bootrestore.plan(bootimages.load(place), _present(config), store_disks=_below(store))
+    return bootrestore.plan(bootimages.load(place), present_disks(config), store_disks=_below(store))
 
 
-def _present(config: Config) -> list[Disk]:
+def present_disks(config: Config) -> list[Disk]:
     """Return the disks among which the recorded ones are looked for: those that are configured, else all."""
     if config.boot.disks != bootsaved.AUTO:
         return [read_disk(os.fsencode(d)) for d in config.boot.disks]
@@ -161,13 +161,15 @@ def foresee(store: Store, config: Config, catalog: Catalog, point: RestorePoint,
     /boot whose modules stay away, for example): rolling back all of it is then the way.
     """
     root = os.path.realpath(os.fsencode(config.root))
-    if not bootsaved.concerned(config, root) or not _matters(scope.paths):
+    known = os.path.isdir(bootsaved.directory(store, point.id))
+    if not bootsaved.concerned(config, root, known=known) or not _matters(scope.paths):
         return
-    disks = tuple(d for d in bootsaved.find(config, root).disks if d.path not in pieces.disks)
-    after = bootsaved.judge(PointTree(store, catalog, point.number, root, scope.paths, scope.but), root, disks)
+    disks = tuple(d for d in bootsaved.find(config, root, known=known).disks if d.path not in pieces.disks)
+    then = PointTree(store, catalog, point.number, root, scope.paths, scope.but)
+    after = bootsaved.judge(then, root, disks, known=known)
     forbidden = False
     if after.answer == NO and (scope.paths or scope.but):
-        forbidden = bootsaved.judge(Tree(root), root, disks).answer != NO
+        forbidden = bootsaved.judge(Tree(root), root, disks, known=known).answer != NO
     kernel = f" (kernel {after.kernel})" if after.kernel else ""
     yield Finding("info", f"after this rollback: {after.words}{kernel}")
     serious = [f for f in after.findings if f.level != "info"]
@@ -220,7 +222,7 @@ def _place(store: Store, entry: dict[str, Any]) -> bytes | None:
 
 
 def _planned(store: Store, config: Config, entry: dict[str, Any], place: bytes) -> BootPlan:
-    return bootrestore.undo(place, _present(config)) if entry["undo"] else _compared(store, config, place)
+    return bootrestore.undo(place, present_disks(config)) if entry["undo"] else _compared(store, config, place)
 
 
 def _differences(boot: BootPlan) -> Iterator[str]:

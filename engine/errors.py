@@ -42,6 +42,10 @@ class NotEmptyError(RefusedError):
     """A directory to copy into holds something already, and nobody said that it may be replaced."""
 
 
+class ChangedError(RefusedError):
+    """What was agreed to is not what would be done now: it has to be looked at and agreed to anew."""
+
+
 class NotConfirmedError(RollpointError):
     """The admin did not type `yes`, or there was nobody to ask."""
 

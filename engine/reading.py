@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
-from engine import audit, bootpieces, nextboot, points, rollback, scopes, software
+from engine import audit, bootlook, bootpieces, nextboot, points, rollback, scopes, software
 from engine.audit import AuditEntry
+from engine.bootlook import Kept, Layout, Loader
 from engine.bootpieces import BootShown, BootStatus
 from engine.config import settings
 from engine.entries import Change, Diff, Entry, Kind, Life, Version, compare
@@ -41,7 +42,8 @@ class Reader(Session):
         return StoreStatus(
             printable(store.path), root, True, not os.access(store.path, os.W_OK), total, tree,
             free.f_bavail * free.f_frsize, int(ratio * tree) if ratio and tree else None, len(listed),
-            store.holder(), unfinished, rollback.interrupted(store), nextboot.pending(store))
+            store.holder(), unfinished, rollback.interrupted(store), rollback.safety_of_interrupted(store),
+            nextboot.pending(store))
 
     def interrupted(self) -> str:
         """Return a sentence about a rollback that was not finished, or "": cheap enough for every command."""
@@ -179,6 +181,29 @@ class Reader(Session):
         """Return the boot pieces of a point beside those of the disks that are here."""
         with clean_errors():
             return bootpieces.show(self._settled(), self.config, point)
+
+    def boot_kept(self, point: RestorePoint, name: str) -> Kept:
+        """Return a file of a point's boot pieces: an image, a text, or ``facts/NAME`` (see bootlook.kept)."""
+        with clean_errors():
+            return bootlook.kept(self._settled(), point, name)
+
+    def boot_bytes(self, disk: bytes, offset: int, length: int) -> bytes:
+        """Return bytes of a disk that is here, less where it ends before."""
+        with clean_errors():
+            return bootlook.present(disk, offset, length)
+
+    def boot_layout(self, point: RestorePoint | None) -> tuple[Layout, ...]:
+        """Return the texts about the disks as a point keeps them and as they are now (None: only now)."""
+        with clean_errors():
+            return bootlook.layout(None if point is None else self._settled(), self.config, point)
+
+    def boot_loaders(self, point: RestorePoint | None) -> tuple[Loader, ...]:
+        """Return the EFI programs of the live system, beside those of a point (None: only those of now)."""
+        if point is None:
+            with clean_errors():
+                return bootlook.loaders(None, None, self.config, None)
+        with self._catalog() as (store, catalog):
+            return bootlook.loaders(store, catalog, self.config, point)
 
     def audit(self, count: int = 500) -> list[AuditEntry]:
         """Return the last entries of the audit log, newest first."""

@@ -14,7 +14,8 @@ from engine.points import RestorePoint
 class StoreStatus:
     """Health and size of the store, measured. `limit_bytes` is the size rule's limit (None: no limit known yet),
     `holder` who holds the write lock now ("" for nobody), `unfinished` the operation a crash left ("" for none),
-    `rollback` the state of an interrupted rollback ("" for none), `ordered` one that waits for the next boot."""
+    `rollback` the state of an interrupted rollback ("" for none), `safety` the id of the safety point that it can be
+    undone to ("" for none: it can only be gone on with), `ordered` a rollback that waits for the next boot."""
 
     path: str
     root: str
@@ -28,6 +29,7 @@ class StoreStatus:
     holder: str
     unfinished: str
     rollback: str
+    safety: str = ""
     ordered: str = ""
 
 

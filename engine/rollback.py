@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from engine import bootpieces, nextboot, reboot, software
+from engine import bootpieces, nextboot, reboot, software, targets
 from engine.config import Config
 from engine.entries import Diff, Entry, Kind, Status
 from engine.errors import DamageError, RefusedError
@@ -29,7 +29,7 @@ from engine.points import RestorePoint
 from engine.replica import bootsaved, query, rsync
 from engine.replica.catalog import Catalog
 from engine.replica.disk import apply_attributes, clone_file, read_entry, walk
-from engine.replica.layout import Store, check_source, machine_id, read_document, user_name, write_document
+from engine.replica.layout import Store, read_document, user_name, write_document
 from engine.replica.opened import open_point
 from engine.replica.source import View, filters, view
 from engine.rescue import lifeboat
@@ -56,14 +56,16 @@ class Applied:
 
 def plan(store: Store, config: Config, catalog: Catalog, point: RestorePoint, scope: Scope, job: Job) -> RollbackPlan:
     """Return what going back to `point` would change; nothing is touched."""
-    config = sparing(config, point, scope)
+    target = targets.look(config, catalog, point, scope)
+    scope = targets.sparing(scope, target)
+    config = sparing(config, point, scope, target.places)
     root = os.path.realpath(os.fsencode(config.root))
     now = query.diff_live(store, config, catalog, point, scope.paths, job)
     now = Diff(now.older, now.newer, tuple(c for c in now.changes if not scope.spares(c.path)))
     hidden = unreadable(now, root)
     diff = inverted(Diff(now.older, now.newer, tuple(c for c in now.changes if c.path not in hidden)))
     listed = query.points(store)
-    findings = list(_findings(store, config, catalog, point, scope, diff, root))
+    findings = [*_findings(store, config, catalog, point, scope, diff, root), *target.findings]
     findings += [Finding("warning", f"{shown_path(p)} cannot be read, so no point can hold it: it stays as it is",
                          "roll back as root") for p in hidden]
     changed = software.compare(software.LiveFiles(root), software.PointFiles(store, catalog, point.number),
@@ -79,12 +81,18 @@ def plan(store: Store, config: Config, catalog: Catalog, point: RestorePoint, sc
         reboot.reasons(root, pieces.words, changed.kernels, changed.packages))
 
 
-def sparing(config: Config, point: RestorePoint, scope: Scope) -> Config:
+def sparing(config: Config, point: RestorePoint, scope: Scope, places: Sequence[bytes]) -> Config:
     """Return the configuration with what was left out of the point added to what is excluded now: a rollback must not
-    delete what the point never held. What the scope leaves alone is excluded too."""
+    delete what the point never held. What the scope leaves alone is excluded too, and the view is made of the root and
+    the file systems at `places` alone."""
+    return targets.limited(scope.narrowed(excluding(config, point)), places)
+
+
+def excluding(config: Config, point: RestorePoint) -> Config:
+    """Return the configuration with what was left out of the point excluded too."""
     excludes = dict.fromkeys((*config.excludes, *point.doc.get("excludes", ())))
     databases = dict.fromkeys((*config.databases, *point.doc.get("databases", ())))
-    return scope.narrowed(dataclasses.replace(config, excludes=tuple(excludes), databases=tuple(databases)))
+    return dataclasses.replace(config, excludes=tuple(excludes), databases=tuple(databases))
 
 
 def unreadable(diff: Diff, root: bytes) -> list[bytes]:
@@ -109,7 +117,7 @@ def _findings(store: Store, config: Config, catalog: Catalog, point: RestorePoin
         yield Finding("blocker", f"point {point.id} is damaged: {point.problems[0] if point.problems else ''}",
                       "choose another point; `rollpoint verify` says what is damaged")
     try:
-        check_source(store, root)
+        targets.check_machine(store, config, point)
     except RefusedError as error:
         yield Finding("blocker", error.message, error.hint)
     left = interrupted(store)
@@ -208,6 +216,15 @@ def interrupted(store: Store) -> str:
     return f"{verb} of {entry['root']} was interrupted (begun {entry['started']} by {entry['user']})"
 
 
+def safety_of_interrupted(store: Store) -> str:
+    """Return the id of the safety point that an interrupted rollback can be undone to, "" where there is none."""
+    try:
+        entry = read_journal(store)
+    except DamageError:
+        return ""       # `interrupted` says so
+    return str(entry["safety"] or "") if entry is not None and entry["phase"] == "applying" else ""
+
+
 def protected(store: Store) -> dict[str, str]:
     """Return the points that an unfinished rollback, or one that is ordered, needs, with the reason."""
     entry = read_journal(store)
@@ -224,7 +241,7 @@ def begin(store: Store, config: Config, point: RestorePoint, scope: Scope, safet
     that this one undoes, `reboot` why a reboot will be due."""
     now, root = datetime.now(UTC), os.path.realpath(os.fsencode(config.root))
     entry = {"id": of or f"{now:%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(4)}", "phase": "applying", "point": point.id,
-             "root": printable(root), "machine": machine_id(root),
+             "root": printable(root), "root_uuid": targets.identity(root),
              "scope": [printable(os.fsencode(w)) for w in scope.words], "paths": _hex(scope.paths),
              "but": _hex(scope.but), "mounts": _hex(scope.mounts), "boot": scope.boot, "keep": _hex(keep),
              "safety": safety, "undo": undo, "reboot": list(reboot), "user": user_name(), "pid": os.getpid(),
@@ -256,10 +273,12 @@ def apply(store: Store, config: Config, point: RestorePoint, scope: Scope, entry
     """
     started = time.monotonic()
     step("rollback-begun")
+    targets.check(config, point, scope)         # resumed after a restart, other disks may be mounted, or none
+    config = sparing(config, point, scope, [one.place for one in targets.involved(point, scope) if one.place])
     lifeboat.cast_off()
     undo = bool(entry["undo"])
     boot, left = bootpieces.restore(store, config, entry, job) if undo else ((), ())
-    count, differences = _apply_files(store, sparing(config, point, scope), point, scope, entry, job, expected)
+    count, differences = _apply_files(store, config, point, scope, entry, job, expected)
     os.sync()
     if not undo:
         boot, left = bootpieces.restore(store, config, entry, job)
@@ -369,8 +388,8 @@ def same_boot(store: Store, config: Config, plan_: RollbackPlan, scope: Scope) -
                            hint="look at the plan again")
 
 
-def check(plan_: RollbackPlan) -> None:
-    """Raise RefusedError when the plan has a blocker."""
-    for finding in plan_.findings:
+def check(findings: Sequence[Finding]) -> None:
+    """Raise RefusedError when there is a blocker among these."""
+    for finding in findings:
         if finding.level == "blocker":
             raise RefusedError(f"the rollback is blocked: {finding.text}", hint=finding.hint)

@@ -172,6 +172,24 @@ def call(argv: Sequence[Arg], *, ok: Sequence[int] = (0,), timeout: float = 60) 
     return out
 
 
+def foreground(argv: Sequence[Arg]) -> int:
+    """Run a program on our terminal, with our environment and in our process group, and return its exit code: 128 + N
+    after signal N. A Ctrl-C is for it to deal with; SIGTERM and SIGHUP are passed on."""
+    with subprocess.Popen(list(argv), env=os.environ | {"PATH": environment()["PATH"]}) as child:
+        def pass_on(number: int, _frame: object) -> None:
+            with contextlib.suppress(ProcessLookupError):
+                child.send_signal(number)
+
+        before = {s: signal.signal(s, pass_on) for s in (signal.SIGTERM, signal.SIGHUP)}
+        before |= {s: signal.signal(s, lambda *_: None) for s in (signal.SIGINT, signal.SIGQUIT)}
+        try:
+            status = child.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    return 128 - status if status < 0 else status
+
+
 def scratch() -> tempfile.TemporaryDirectory[str]:
     """Return a temporary directory for small things and mount points: for root in /run, since /tmp may be part of what
     is looked at, and its time should not change for it."""

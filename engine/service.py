@@ -11,15 +11,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from engine import nextboot, points, retention, rollback, scopes
-from engine.config import Retention
+from engine import nextboot, points, retention, rollback, scopes, targets
+from engine.config import Config, Retention
 from engine.configsave import save_rules
-from engine.errors import NoRoomError, RefusedError, RollpointError, UsageError
+from engine.errors import ChangedError, NoRoomError, RefusedError, RollpointError, UsageError
 from engine.events import Job
 from engine.points import RestorePoint
 from engine.reading import Reader
 from engine.replica import delete, layout, mounted, query, recover, repair, room, rsync, verify
 from engine.replica import restore as restoring
+from engine.replica.catalog import Catalog
 from engine.replica.layout import Store
 from engine.replica.snapshot import Snapshot
 from engine.rescue import kit, lifeboat
@@ -35,6 +36,7 @@ from engine.results import (
     VerifyReport,
 )
 from engine.rollback import Applied
+from engine.scopes import Scope
 from engine.session import clean_errors, is_full
 from engine.text import human_size, printable
 
@@ -72,20 +74,21 @@ class Engine(Reader):
             store = Store(os.path.realpath(path), {})
             raise self._no_room(store, error, room.missing(store, self.config, job)) from error
 
-    def _take(self, store: Store, request: SnapshotRequest, job: Job) -> SnapshotResult:
+    def _take(self, store: Store, request: SnapshotRequest, job: Job, config: Config | None = None) -> SnapshotResult:
         mounted.refuse(store)
+        config = config or self.config
         started = time.monotonic()
         pruned = self._remove(store, [f.point for f in self._fates(store) if not f.keep and "store over" in f.rule],
                               job).removed
         try:
-            taken = Snapshot(store, self.config, request, job)
+            taken = Snapshot(store, config, request, job)
             doc = taken.take()
         except (NoRoomError, OSError, sqlite3.Error) as error:
             if not is_full(error):
                 raise
             more = self._make_room(store, error, job)
             pruned += more.removed
-            taken = Snapshot(store, self.config, request, job)
+            taken = Snapshot(store, config, request, job)
             doc = taken.take()
         layout.keep_reserve(store)
         kit.refresh(store, job)
@@ -132,7 +135,7 @@ class Engine(Reader):
 
     def rollback(self, plan: RollbackPlan, job: Job, *, safety_point: bool = True) -> RollbackResult:
         """Carry out a plan: a safety point first (unless told not to), then the journal, the copies, verification."""
-        rollback.check(plan)
+        rollback.check(plan.findings)
         self._may_write()
         scope = scopes.resolve(plan.scope, self.config, plan.point)
         lifeboat.require(self.config, scope.paths)
@@ -140,17 +143,29 @@ class Engine(Reader):
         with clean_errors(), self._writing(store, "rollback", job):
             if rollback.interrupted(store):
                 raise RefusedError(rollback.interrupted(store), hint="use --resume or --undo")
-            layout.check_source(store, os.path.realpath(os.fsencode(self.config.root)))
+            scope = self._settled_scope(store, plan.point, scope)
             rollback.same_boot(store, self.config, plan, scope)
-            safety = None
-            if safety_point:
-                comment = f"before the rollback to {plan.point.id}"
-                safety = self._take(store, SnapshotRequest(comment, ("safety",), reason="safety"), job).point
+            safety = self._safety_point(store, plan.point, scope, job) if safety_point else None
             point = points.resolve(query.points(store), plan.point.id)
             entry = rollback.begin(store, self.config, point, scope, safety.id if safety else None,
                                    plan.keep, reboot=plan.reboot)
             done = rollback.apply(store, self.config, point, scope, entry, job, len(plan.diff.changes))
         return self._rolled_back(store, "rollback", point, safety, done, entry)
+
+    def _settled_scope(self, store: Store, point: RestorePoint, scope: Scope) -> Scope:
+        """Return the scope less what must stay for what is mounted there now. Raises RefusedError, as in the plan."""
+        targets.check_machine(store, self.config, point)
+        with Catalog.open(store) as catalog:
+            target = targets.look(self.config, catalog, point, scope)
+        rollback.check(target.findings)
+        return targets.sparing(scope, target)
+
+    def _safety_point(self, store: Store, point: RestorePoint, scope: Scope, job: Job) -> RestorePoint:
+        """Take the point that an undo goes back to: of all that the rollback will change, whatever fstab says."""
+        config = rollback.excluding(self.config, point)     # on a rescue system ours says nothing of this one
+        config = targets.widened(config, [one.place for one in targets.involved(point, scope) if one.place])
+        request = SnapshotRequest(f"before the rollback to {point.id}", ("safety",), reason="safety")
+        return self._take(store, request, job, config).point
 
     def _rolled_back(self, store: Store, verb: str, point: RestorePoint, safety: RestorePoint | None,
                      done: Applied, entry: dict[str, Any]) -> RollbackResult:
@@ -167,9 +182,11 @@ class Engine(Reader):
                 raise UsageError("no rollback was interrupted", hint="there is nothing to resume")
             self._same_root(entry)
             lifeboat.require(self.config, rollback.scope_of(entry).paths)
-            point = points.resolve(query.points(store), entry["point"])
+            listed = query.points(store)
+            point = points.resolve(listed, entry["point"])
+            safety = None if entry["undo"] else next((p for p in listed if p.id == entry["safety"]), None)
             done = rollback.apply(store, self.config, point, rollback.scope_of(entry), entry, job)
-        return self._rolled_back(store, "rollback --resume", point, None, done, entry)
+        return self._rolled_back(store, "rollback --resume", point, safety, done, entry)
 
     def undo(self, job: Job) -> RollbackResult:
         """Undo the last rollback, interrupted or finished: go back to the safety point that was taken before it."""
@@ -198,7 +215,7 @@ class Engine(Reader):
 
     def order(self, plan: RollbackPlan, words: Mapping[str, Any]) -> None:
         """Order a plan for the next boot (see engine/nextboot.py; `words` go to the program that carries it out)."""
-        rollback.check(plan)
+        rollback.check(plan.findings)
         self._may_write()
         store = self._store
         with clean_errors(), self._writing(store, "rollback --at-next-boot", Job()):
@@ -213,12 +230,13 @@ class Engine(Reader):
         self._audit(store, "rollback --at-next-boot", "", "taken back")
 
     def _same_root(self, entry: dict[str, Any]) -> None:
-        """A system has another name on a rescue CD than while it runs; its machine-id is the same."""
-        root, recorded = os.fsencode(self.config.root), entry["root"]
-        known = entry.get("machine", "")
-        if printable(os.path.realpath(root)) != recorded and not (known and layout.machine_id(root) == known):
-            raise RefusedError(f"that rollback was of {recorded}, not of {printable(root)}",
-                               hint=f"name it with --root {recorded}")
+        """Raise RefusedError unless our root is the one a journal is about: by its path, or by the file system, which a
+        rescue system mounts at another place."""
+        root = os.path.realpath(os.fsencode(self.config.root))
+        same = bool(entry.get("root_uuid")) and entry["root_uuid"] == targets.identity(root)
+        if printable(root) != entry["root"] and not same:
+            raise RefusedError(f"that rollback was of {entry['root']}, not of {printable(root)}",
+                               hint=f"name it with --root {entry['root']}")
 
     # --- keeping house -----------------------------------------------------------------------------------------------
 
@@ -245,12 +263,19 @@ class Engine(Reader):
         self.config = replace(self.config, retention=rules)
         return path
 
-    def prune(self, job: Job) -> PruneResult:
-        """Delete the points that the rules do not keep, oldest first."""
+    def prune(self, job: Job, shown: Sequence[RestorePoint] | None = None) -> PruneResult:
+        """Delete the points that the rules do not keep, oldest first.
+
+        `shown` are those that somebody agreed to lose; raises ChangedError, with nothing removed, when the rules do
+        not remove just these any more (a point was taken, removed, pinned or unpinned, or has come of age since).
+        """
         self._may_write()
         store = self._store
         with clean_errors(), self._writing(store, "prune", job):
-            return self._remove(store, retention.deletions(self._fates(store)), job)
+            going = retention.deletions(self._fates(store))
+            if shown is not None:
+                _same_points(shown, going)
+            return self._remove(store, going, job)
 
     def delete(self, points: Sequence[RestorePoint], job: Job) -> PruneResult:
         """Delete these points, whatever the rules say; only what an interrupted rollback needs is refused."""
@@ -342,3 +367,14 @@ class Engine(Reader):
         store = self._store
         with clean_errors(), store.write_lock("umount"):
             mounted.umount(store, os.path.abspath(os.fsencode(where)))
+
+
+def _same_points(shown: Sequence[RestorePoint], going: Sequence[RestorePoint]) -> None:
+    """Raise ChangedError when the points that go are not those that were shown."""
+    agreed, now = {p.id: p for p in shown}, {p.id: p for p in going}
+    lines = [f"{what} {', '.join(f'{p.number} ({p.id})' for p in found)}" for what, found in (
+        ("these would go too:", [p for p in going if p.id not in agreed]),
+        ("these would not go any more:", [p for p in shown if p.id not in now])) if found]
+    if lines:
+        raise ChangedError(f"the rules do not remove what was shown: {'; '.join(lines)}; nothing was removed",
+                           hint="look at the points again, then decide")

@@ -8,7 +8,6 @@ opens. Start-up time counts here: nothing is imported that the verb in hand does
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -95,7 +94,7 @@ def _start(words: list[str]) -> int:
 
 def _run(command: commands.Command, context: Context, args: argparse.Namespace) -> int:
     answer = command.run(context, args)
-    if context.out.as_json:
+    if context.out.as_json and answer.document is not None:
         warnings = {"warnings": context.warnings} if context.jobs else {}
         context.out.document({**answer.document, **warnings})
     context.out.flush()
@@ -221,7 +220,9 @@ def _guarded(out: Output, partial: dict[str, Any], work: Callable[[], int]) -> i
         except BrokenPipeError:
             raise
         except OSError as error:
-            return _failed(out, partial, *_os_error(error), FAILED)
+            from tui.oserrors import explain
+
+            return _failed(out, partial, *explain(error), FAILED)
         except MemoryError:
             return _failed(out, partial, "out of memory", "", FAILED)
         except Exception as error:
@@ -237,23 +238,6 @@ def _failed(out: Output, partial: dict[str, Any], message: str, hint: str, code:
         out.document({"error": {"message": message, "hint": hint, "exit_code": code}, **partial})
     out.flush()
     return code
-
-
-def _os_error(error: OSError) -> tuple[str, str]:
-    """Return what to say about an operating system's error, and what to do about it."""
-    from engine.text import printable
-
-    names = [printable(n) for n in (error.filename, error.filename2) if isinstance(n, str | bytes)]
-    reason = error.strerror or str(error) or type(error).__name__
-    hints = {
-        errno.ENOSPC: "free some room there", errno.EDQUOT: "free some room there, or raise the quota",
-        errno.EROFS: "the file system is mounted read-only", errno.EACCES: "run it as root",
-        errno.EPERM: "run it as root", errno.ESTALE: "mount the file system again",
-    }
-    hint = hints.get(error.errno or 0, "")
-    if hint == "run it as root" and os.geteuid() == 0:
-        hint = ""
-    return (f"{' -> '.join(names)}: {reason}" if names else reason), hint
 
 
 def _defect(out: Output, error: Exception) -> tuple[str, str]:

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     from engine.points import RestorePoint
 
-NOTHING, POINTS, POINT = "nothing", "points", "point"
-"""What must be there before one can go to a place: nothing, any point at all, or a point under the cursor."""
+NOTHING, POINTS, POINT, MAYBE = "nothing", "points", "point", "maybe"
+"""What must be there before one can go to a place: nothing, any point at all, a point under the cursor; `MAYBE`:
+nothing, but it is told the point under the cursor where there is one."""
 
 
 class Here(NamedTuple):
@@ -28,8 +29,8 @@ class Here(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A screen to go to. `screen` is called with the point under the cursor where `needs` is `POINT`, else with
-    nothing. `title` is a word or two for the line of keys, `text` says in the help what there is."""
+    """A screen to go to. `screen` is called with the point under the cursor where `needs` is `POINT` or
+    `MAYBE`, else with nothing. `title` is a word or two for the line of keys, `text` says in the help what there is."""
 
     name: str
     key: str
@@ -56,7 +57,7 @@ class Place:
     def make(self, here: Here) -> Screen[Any]:
         """Return its screen; the module is imported now."""
         made = getattr(importlib.import_module(self.module), self.screen)
-        screen: Screen[Any] = made(here.point) if self.needs == POINT else made()
+        screen: Screen[Any] = made(here.point) if self.needs in (POINT, MAYBE) else made()
         return screen
 
 
@@ -68,6 +69,8 @@ PLACES = (
           "tui.screens.prune", "PruneScreen", POINTS, 5),
     Place("growth", "o", "Over time", "over time: what was taken and changed by point, day, week or month",
           "tui.screens.growth", "GrowthScreen", POINTS, 6),
+    Place("boot", "B", "Boot", "boot and disks: how this machine starts; boot code, disk layout and facts of a point",
+          "tui.screens.boot", "BootScreen", MAYBE, 6),
     Place("store", "S", "Store", "store and jobs: health, verify, repair, who did what and when",
           "tui.screens.store", "StoreScreen", NOTHING, 6),
     Place("settings", "c", "Settings", "settings: every value, and where it comes from",

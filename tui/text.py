@@ -17,6 +17,7 @@ from textual.content import Content
 from engine.errors import RollpointError
 from engine.points import RestorePoint
 from engine.text import human_size, message, short_age, shown_path
+from tui.oserrors import explain
 
 CUT = ".."
 """What stands where text was cut off: the ellipsis is missing in most console fonts."""
@@ -73,6 +74,9 @@ def laid_out(rows: Iterable[Line], width: int) -> Content:
         label, value, indent = row if isinstance(row, Field) else ("", row, 0)
         if width <= 2 * indent:
             value, indent = Content.assemble((f"{label} " if label else "", STYLES["dim"]), value), 0
+        elif cell_len(label) >= indent > 0:     # no room for it beside its value
+            out.append(Content.assemble((label, STYLES["dim"])))
+            label = ""
         for index, part in enumerate(value.wrap(max(4, width - indent)) or [value]):
             head = label if index == 0 and indent else ""
             out.append(Content.assemble((f"{head:<{indent}}" if indent else "", STYLES["dim"]), part))
@@ -175,6 +179,9 @@ def error_lines(error: BaseException) -> list[Line]:
         text = error.message or type(error).__name__
         rows: list[Line] = [content((text[:1].upper() + text[1:], "bad"))]
         hint = error.hint
+    elif isinstance(error, OSError):
+        said, hint = explain(error)
+        rows = [content(("The system says: " + said, "bad"))]
     else:
         kind, said = type(error).__name__, safe(error)
         what = f"{kind}: {said}" if said not in ("", kind) else kind

@@ -88,7 +88,7 @@ def uefi(tree: Tree, places: Sequence[bytes], devices: Devices | None, nvram: st
         yield Finding("blocker", "there is no loader on an EFI system partition",
                       "mount the ESP and restore its files, or install the boot loader again")
         return
-    faults = {p: _fault(tree, p) for p in programs}
+    faults = {p: program_fault(tree, p) for p in programs}
     for path, fault in faults.items():
         if fault:
             yield Finding("warning", f"/{printable(path)} cannot be started: {fault}", "restore the files of the ESP")
@@ -129,7 +129,7 @@ def _entry_fault(tree: Tree, places: Sequence[bytes], devices: Devices | None, e
     if path is None:
         return f"its loader {message(entry.file)} is not on the ESP"
     # Programs elsewhere than in EFI/*/ (a kernel with an EFI stub) were not among the loaders.
-    fault = "" if path in good else _fault(tree, path)
+    fault = "" if path in good else program_fault(tree, path)
     return f"its loader {message(entry.file)} cannot be started: {fault}" if fault else ""
 
 
@@ -137,7 +137,8 @@ def _on_esp(tree: Tree, places: Sequence[bytes], file: bytes) -> bytes | None:
     return next((p for place in places if (p := tree.fold(os.path.join(place, file))) is not None), None)
 
 
-def _fault(tree: Tree, path: bytes) -> str:
+def program_fault(tree: Tree, path: bytes) -> str:
+    """Return why an EFI program of a tree cannot be started, "" when it looks whole."""
     with tree.open(path) as fd:
         return "it cannot be read" if fd is None else bootfiles.efi_fault(fd)
 

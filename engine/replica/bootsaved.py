@@ -52,26 +52,27 @@ def directory(store: Store, point_id: str) -> bytes:
     return store.point(point_id, DIRECTORY)
 
 
-def is_system(root: bytes) -> bool:
-    """Whether a tree (a resolved path) is a system that runs, or one that is mounted as such."""
+def is_system(root: bytes, *, known: bool = False) -> bool:
+    """Whether a tree (a resolved path) is a system that runs, or one that is mounted as such. `known`: a point says
+    that it was one, and its fstab may be what is missing now."""
     if root == b"/":
         return True
     mount = mount_of(root)
     whole = mount.root == b"/" or mount.fstype == b"btrfs"      # else a bind mount of some directory
-    return mount.point == root and whole and os.path.isfile(os.path.join(root, b"etc/fstab"))
+    return mount.point == root and whole and (known or os.path.isfile(os.path.join(root, b"etc/fstab")))
 
 
-def concerned(config: Config, root: bytes) -> bool:
+def concerned(config: Config, root: bytes, *, known: bool = False) -> bool:
     """Whether a tree has anything to do with booting a machine."""
-    return config.boot.disks not in (AUTO, ()) or is_system(root)
+    return config.boot.disks not in (AUTO, ()) or is_system(root, known=known)
 
 
-def find(config: Config, root: bytes) -> Found:
+def find(config: Config, root: bytes, *, known: bool = False) -> Found:
     """Return the boot disks of the tree at `root`."""
     if config.boot.disks != AUTO:
         disks, failed = _read([os.fsencode(d) for d in config.boot.disks])
         return Found(disks, (), tuple(error.message for error in failed))
-    if not is_system(root):
+    if not is_system(root, known=known):
         return Found()
     boot = os.path.realpath(os.path.join(root, b"boot"))
     try:
@@ -146,7 +147,8 @@ def sums(place: bytes) -> dict[str, str]:
             for name in _SEALED if os.path.exists(os.path.join(place, name))}
 
 
-def judge(tree: Tree, root: bytes, disks: tuple[Disk, ...], *, nvram: str | None = None) -> Verdict:
+def judge(tree: Tree, root: bytes, disks: tuple[Disk, ...], *, nvram: str | None = None, known: bool = False
+          ) -> Verdict:
     """Return whether `tree` boots from these disks as the system at `root`, judged by the devices that are here.
 
     What only the running system has (the firmware's kind, and its entries as efibootmgr prints them; None: it is asked)
@@ -156,7 +158,7 @@ def judge(tree: Tree, root: bytes, disks: tuple[Disk, ...], *, nvram: str | None
     if kind == "uefi" and nvram is None:
         with contextlib.suppress(ToolError):
             nvram = call(("efibootmgr", "-v"), timeout=20).decode("utf-8", "replace")
-    return bootcheck.check(tree, devices=blockids.present() if is_system(root) else None, disks=disks,
+    return bootcheck.check(tree, devices=blockids.present() if is_system(root, known=known) else None, disks=disks,
                            firmware=kind, nvram=(nvram or "") if kind == "uefi" else "")
 
 

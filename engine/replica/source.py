@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from engine.config import Config
 from engine.errors import RefusedError
 from engine.machine import mounts
+from engine.machine.filesystems import described, mounted_at
 from engine.replica import rsync
 from engine.replica.layout import Store
 from engine.run import scratch
@@ -51,17 +52,17 @@ def filters(config: Config, store: Store | None, root: bytes) -> tuple[bytes, ..
 def chosen(config: Config, root: bytes) -> list[bytes]:
     """Return the root-relative mount points to take besides the root itself.
 
-    ``auto``: local file systems that the tree's own fstab lists. Raises RefusedError for one that is not mounted.
+    ``auto``: local file systems that the tree's own fstab lists. Raises RefusedError for one that is named and not
+    mounted.
     """
-    if "auto" in config.sources:
-        return mounts.local_below(root, mounts.fstab_points(root))
-    wanted = [os.fsencode(s).strip(b"/") for s in config.sources]
+    wanted = [os.fsencode(s).strip(b"/") for s in config.sources if s != "auto"]
     present = mounts.local_below(root)
     missing = [w for w in wanted if w and w not in present]
     if missing:
         raise RefusedError(f"{shown_path(missing[0])} is configured as a source but not mounted below "
                            f"{printable(root)}", hint="mount it, or take it out of `sources`")
-    return [w for w in present if w in wanted]
+    listed = mounts.fstab_points(root) if "auto" in config.sources else []
+    return [p for p in present if p in wanted or p in listed]
 
 
 @contextlib.contextmanager
@@ -72,30 +73,18 @@ def view(config: Config, store: Store, *, target_in: mounts.Space | None = None)
     with contextlib.ExitStack() as stack:
         space = target_in or stack.enter_context(mounts.private_space())
         if not isinstance(space, mounts.Namespace):
-            yield View(space, root, root, ("--one-file-system",), (_describe(root, b""),), patterns)
+            yield View(space, root, root, ("--one-file-system",), _described(root, (b"",)), patterns)
             return
         places = chosen(config, root)
         where = os.fsencode(stack.enter_context(scratch()))
         space.bind(root, where, read_only=target_in is None)
         for place in places:
             space.bind(os.path.join(root, place), os.path.join(where, place), read_only=target_in is None)
-        sources = tuple(_describe(root, place) for place in (b"", *places))
-        yield View(space, space.outside(where), where, (), sources, patterns)
+        yield View(space, space.outside(where), where, (), _described(root, (b"", *places)), patterns)
 
 
-def _describe(root: bytes, place: bytes) -> dict[str, Any]:
-    path = os.path.join(root, place) if place else root
-    mount = mounts.mount_of(os.path.realpath(path))
-    room = os.statvfs(path)
-    return {"mount": shown_path(place), "type": printable(mount.fstype), "device": printable(mount.source),
-            "uuid": _uuid(mount.source), "size": room.f_blocks * room.f_frsize,
-            "used": (room.f_blocks - room.f_bfree) * room.f_frsize}
-
-
-def _uuid(device: bytes) -> str:
-    with contextlib.suppress(OSError):
-        wanted = os.path.realpath(device)
-        for name in os.listdir(b"/dev/disk/by-uuid"):
-            if os.path.realpath(b"/dev/disk/by-uuid/" + name) == wanted:
-                return printable(name)
-    return ""
+def _described(root: bytes, places: Sequence[bytes]) -> tuple[dict[str, Any], ...]:
+    """Return what a point's document says of the file systems mounted at these places."""
+    table = mounts.mounts()
+    found = (mounted_at(root, place, table) for place in places)
+    return tuple(described(one) for one in found if one is not None)

@@ -28,6 +28,12 @@ def data(path: str) -> bytes:
     return loader.get_data(path)
 
 
+def argv(module: str) -> list[str]:
+    """Return the words that run this program once more as it runs now; `module` is its main module."""
+    source = archive()
+    return [sys.executable, os.path.abspath(source)] if source else [sys.executable, "-m", module]
+
+
 def module_argv(module: str, directory: str) -> list[str]:
     """Return the words that run a module of this program in another Python.
 

@@ -222,7 +222,7 @@ class FakeEngine:
         return [Fate(p, p.number != 1, "newest" if p.newest else "older than max_age \x1b")
                 for p in self.world.points]
 
-    def prune(self, job: Job) -> PruneResult:
+    def prune(self, job: Job, shown: Sequence[RestorePoint] | None = None) -> PruneResult:
         self._work("prune", job)
         return PruneResult((self.world.points[-1].id,), self.world.failed, 4096)
 

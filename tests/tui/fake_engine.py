@@ -9,15 +9,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from engine.audit import AuditEntry
+from engine.bootlook import Kept, Layout, Loader
 from engine.bootpieces import BootShown, BootStatus
 from engine.config import Config, Retention, settings
 from engine.entries import Change, Diff, Entry, Kind, Life, Status, Version
-from engine.errors import CancelledError, NotEmptyError, RollpointError, UsageError
+from engine.errors import CancelledError, ChangedError, NotEmptyError, RefusedError, RollpointError, UsageError
 from engine.events import Job
-from engine.machine.bootimages import Area, BootRecord, DiskRecord, Image
-from engine.machine.collect import Text
-from engine.machine.disks import Disk
-from engine.machine.partitions import Table
 from engine.points import RestorePoint
 from engine.results import (
     Damage,
@@ -39,6 +36,7 @@ from engine.results import (
     VerifyReport,
 )
 from engine.retention import fates
+from tests.tui import fake_boot
 from tests.tui.fake_tree import HOSTILE, FakeTree, entry
 
 NOW = datetime(2024, 11, 20, 3, 12, 40, tzinfo=UTC)
@@ -120,6 +118,9 @@ class FakeEngine:
         self.differences: tuple[str, ...] = ()
         self.verdict: Verdict | None = None
         self.boot_applied: tuple[str, ...] = ()
+        self.boot_text, self.no_boot_pieces = "GRUB 2 (core.img)", False
+        self.boot_damage: tuple[str, ...] = ()
+        self.boot_planned: tuple[str, ...] = ()
         self.changed_software = Software(("openssl 3.0.11 -> 3.0.15", "libssl3 3.0.11 -> 3.0.15"),
                                          ("kernel 6.1.0-27-amd64 comes",))
         self.warnings: tuple[str, ...] = ()
@@ -237,16 +238,31 @@ class FakeEngine:
 
     def boot_status(self) -> BootStatus:
         self._enter("boot")
-        disk = Disk(b"/dev/sd\x1ba", 64 << 20, 512, Table("mbr", 512, 64 << 20, "0xcafe"))
-        return BootStatus(b"/", "bios", ((disk, (Area("sector 0", 0, 512, "GRUB 2"),)),), ("a note \x1b",),
-                          Verdict("yes", (Finding("info", "GRUB 2 in sector 0"),), "6.1.0-26-amd64"))
+        return fake_boot.machine(self.boot_text)
 
     def boot_of(self, point: RestorePoint) -> BootShown:
         self._enter("boot")
-        image = Image("sector 0", 0, 512, "disk-1.sector0", "00" * 32, "GRUB 2")
-        disk = DiskRecord("disk-1", "/dev/sd\x1ba", 64 << 20, 512, "", "", "", "mbr", "0xcafe", 1 << 20, (image,), ())
-        record = BootRecord(b"/st/points/1/boot", "bios", (disk,), (Text("blkid.txt", "blkid", "", 10, "00"),))
-        return BootShown(record, None, "no disk \x1b is here", (Text("df.txt", "df", "", 10, "00"),), ())
+        self._find(point)
+        if self.no_boot_pieces:
+            raise RefusedError(f"point {point.id} holds no boot pieces", hint="choose a point that has them")
+        return fake_boot.shown(self.boot_text, self.boot_damage)
+
+    def boot_kept(self, point: RestorePoint, name: str) -> Kept:
+        self._enter("boot_kept")
+        return fake_boot.kept(name)
+
+    def boot_bytes(self, disk: bytes, offset: int, length: int) -> bytes:
+        self._enter("boot_bytes")
+        return fake_boot.present(offset, length)
+
+    def boot_layout(self, point: RestorePoint | None) -> tuple[Layout, ...]:
+        self._enter("boot_layout")
+        return tuple(layout if point is not None and not self.no_boot_pieces else replace(layout, then=None)
+                     for layout in fake_boot.layout(self.boot_text))
+
+    def boot_loaders(self, point: RestorePoint | None) -> tuple[Loader, ...]:
+        self._enter("boot_loaders")
+        return fake_boot.loaders(self.boot_text)
 
     def scopes(self, point: RestorePoint) -> list[ScopeChoice]:
         self._enter("scopes")
@@ -285,7 +301,7 @@ class FakeEngine:
         return RollbackPlan(point, "/", tuple(scope), Diff("live", point.id, self.found), tuple(self.list[:at]),
                             self.excluded, self.databases, self.findings,
                             ("rsync -aHAXS --numeric-ids --delete-after STORE/tree/ /",),
-                            ("openssl 3.0.15 -> 3.0.11", "libssl3 3.0.15 -> 3.0.11"))
+                            ("openssl 3.0.15 -> 3.0.11", "libssl3 3.0.15 -> 3.0.11"), boot=self.boot_planned)
 
     def rollback(self, plan: RollbackPlan, job: Job, *, safety_point: bool = True) -> RollbackResult:
         self._enter("rollback")
@@ -312,9 +328,12 @@ class FakeEngine:
         return fates(self.list, rules or self.rules_now, NOW, store_bytes=self.state.store_bytes,
                      source_bytes=self.state.tree_bytes)
 
-    def prune(self, job: Job) -> PruneResult:
+    def prune(self, job: Job, shown: Sequence[RestorePoint] | None = None) -> PruneResult:
         self._enter("prune")
-        return self.delete([f.point for f in self.fates() if not f.keep], job)
+        going = [f.point for f in self.fates() if not f.keep]
+        if shown is not None and {p.id for p in shown} != {p.id for p in going}:
+            raise ChangedError("the rules do not remove what was shown", hint="look at the points again")
+        return self.delete(going, job)
 
     def delete(self, points: Sequence[RestorePoint], job: Job) -> PruneResult:
         self._enter("delete")

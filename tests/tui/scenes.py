@@ -38,7 +38,7 @@ def _damaged(engine: FakeEngine) -> None:
 
 def _interrupted(engine: FakeEngine) -> None:
     text = engine.state.rollback or "the rollback to point 7 was interrupted"
-    engine.state = replace(engine.state, rollback=text)
+    engine.state = replace(engine.state, rollback=text, safety=engine.state.safety or engine.list[1].id)
 
 
 def _unfinished(engine: FakeEngine) -> None:
@@ -62,6 +62,18 @@ def _failing(engine: FakeEngine) -> None:
 
 def _unreadable(engine: FakeEngine) -> None:
     engine.fail["points"] = RollpointError(f"cannot read {engine.findings[0].text}")
+
+
+def _damaged_boot(engine: FakeEngine) -> None:
+    engine.boot_damage = engine.boot_damage or ("boot/disk-1.gap is not what was saved",)
+
+
+def _boot_changes(engine: FakeEngine) -> None:
+    engine.boot_planned = ("/dev/sda: boot code: zeroes -> GRUB 2 (440 of 440 bytes differ)",)
+
+
+def _no_boot_pieces(engine: FakeEngine) -> None:
+    engine.no_boot_pieces = True
 
 
 def _empty(engine: FakeEngine) -> None:
@@ -128,6 +140,9 @@ SCENES = (
     Scene("rollback changes", ("r", "enter"), "RollbackScreen", "It will"),
     Scene("rollback largest", ("r", "enter", "3"), "RollbackScreen", "[3 Largest"),
     Scene("rollback system", ("r", "enter", "7"), "RollbackScreen", "[7 System"),
+    Scene("rollback boot", ("r", "enter", "8"), "RollbackScreen", "[8 Boot", says=False, set_up=_boot_changes),
+    Scene("rollback boot as bytes", ("r", "enter", "8", "enter"), "PairScreen", "afterwards", says=False,
+          set_up=_boot_changes),
     Scene("rollback blocked", ("r", "enter"), "RollbackScreen", "BLOCKED", set_up=_blocked),
     Scene("rollback planning", ("r", "enter"), "RollbackScreen", "Comparing", held=True),
     Scene("rollback safety", ("r", "enter", "enter"), "RollbackScreen", "safety point first", says=False),
@@ -145,6 +160,16 @@ SCENES = (
     Scene("prune", ("P",), "PruneScreen", "SAVED RULES", says=False),
     Scene("prune calendar", ("P", "c"), "PruneScreen", "Week of", says=False),
     Scene("growth", ("o",), "GrowthScreen", "[2 Days", says=False),
+    Scene("boot", ("B",), "BootScreen", "it will not boot"),
+    Scene("boot code", ("B", "2"), "BootScreen", "DIFFERENT"),
+    Scene("boot code as bytes", ("B", "2", "down", "enter"), "PairScreen", "1 place", says=False),
+    Scene("a program of the ESP", ("B", "2", "G", "enter"), "FileDiffScreen", "old.efi", says=False),
+    Scene("disk layout", ("B", "3"), "BootScreen", "partition table of"),
+    Scene("partition table", ("B", "3", "enter"), "PairScreen", "1 place", says=False),
+    Scene("facts", ("B", "4"), "BootScreen", "df -PTl"),
+    Scene("a fact", ("B", "4", "down", "enter"), "PairScreen", "19046440", says=False),
+    Scene("boot damage", ("B",), "BootScreen", "DAMAGED", set_up=_damaged_boot),
+    Scene("no boot pieces", ("B",), "BootScreen", "holds no boot pieces", set_up=_no_boot_pieces),
     Scene("store", ("S",), "StoreScreen", "entries in the log", says=False),
     Scene("settings", ("c",), "SettingsScreen", "Comes from", says=False),
     Scene("palette", ("colon", "p", "r", "u"), "PaletteScreen", "prune: try rules", says=False),
@@ -178,7 +203,8 @@ class Guide:
 
     def __init__(self, pilot: AppPilot, engine: FakeEngine) -> None:
         self.pilot, self.engine = pilot, engine
-        self._before = {name: getattr(engine, name) for name in ("state", "damage", "findings", "differences")}
+        self._before = {name: getattr(engine, name) for name in
+                        ("state", "damage", "findings", "differences", "boot_damage", "no_boot_pieces", "boot_planned")}
         self._points: tuple[RestorePoint, ...] = tuple(engine.list)
 
     def __enter__(self) -> Guide:

@@ -46,8 +46,9 @@ def engine_with(name: bytes) -> FakeEngine:
     engine.findings = (Finding("warning", text, text), Finding("info", text))
     engine.differences = engine.warnings = (text,)
     engine.pair = (b"", name)
+    engine.boot_text, engine.boot_damage = text, (text,)
     engine.damage = (Damage(text, name, text),)
-    engine.state = replace(engine.state, unfinished=text, rollback=text)
+    engine.state = replace(engine.state, unfinished=text, rollback=text, safety=text)
     return engine
 
 

@@ -11,6 +11,8 @@ import time
 
 import pytest
 from textual import events
+from textual.containers import Vertical
+from textual.content import Content
 
 from engine.events import Progress
 from tests.tui.conftest import make_app, screen_text, settle, until
@@ -170,3 +172,30 @@ async def test_a_million_reports_do_not_keep_the_keys_waiting() -> None:
         gc.unfreeze()
         await until(pilot, lambda: "of 1,000,000 entries" in screen_text(pilot), "the figures")
     assert handled > 20, (handled, sorted(answers)[-5:], late[-5:])
+
+
+async def test_a_panel_that_cannot_be_seen_draws_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[LongJob] = []
+
+    def picture(_: ProgressPanel, work: LongJob, _width: int) -> Content:
+        drawn.append(work)
+        return Content("x")
+
+    monkeypatch.setattr(ProgressPanel, "picture", picture)
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        outer, panel = Vertical(), ProgressPanel()
+        await app.screen.mount(outer)
+        await outer.mount(panel)
+        panel.follow(LongJob())
+        await until(pilot, lambda: len(drawn) > 2, "its clock")
+        for hidden in (panel, outer):
+            hidden.display = False
+            await pilot.pause()
+            before = len(drawn)
+            panel.tick()
+            assert len(drawn) == before
+            hidden.display = True
+            panel.tick()
+            assert len(drawn) == before + 1

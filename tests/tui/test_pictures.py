@@ -37,6 +37,8 @@ KEYS = {"points": (), "details": ("enter",), "changes": ("d", "down"),
         "prune": TRIED, "prune-wrong": ("P", "down", "enter", "s", "o", "o", "n"),
         "prune-calendar": (*TRIED, "c", "tab"), "prune-write": (*TRIED, "x"), "growth": ("o",),
         "growth-points": ("o", "1"), "store": ("S",), "settings": ("c", "down", "down"),
+        "boot": ("B",), "boot-code": ("B", "2", "down"), "boot-bytes": ("B", "2", "down", "enter"),
+        "boot-layout": ("B", "3"), "boot-facts": ("B", "4"),
         "palette": ("colon", "p", "o", "i"), "points-marked": ("down", "m", "down")}
 
 

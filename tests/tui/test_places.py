@@ -16,7 +16,7 @@ import tui.screens
 from tests.tui.conftest import AppPilot, make_app, point_of, press, screen_text, settle
 from tests.tui.fake_engine import FakeEngine
 from tui.palette import Bound, Command, key_name, own_commands, search
-from tui.places import PLACES, POINT, POINTS, Here, Place
+from tui.places import MAYBE, NOTHING, PLACES, POINT, POINTS, Here, Place
 from tui.screens.base import EngineCalls
 from tui.screens.details import DetailScreen
 from tui.screens.help import EVERYWHERE, LISTS
@@ -56,7 +56,7 @@ async def test_places_on_an_empty_store_open_or_say_why_not(place: Place) -> Non
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await press(pilot, place.key)
-        if place.needs == "nothing":
+        if place.needs in (NOTHING, MAYBE):
             assert type(pilot.app.screen).__name__ == place.screen
         else:
             assert isinstance(pilot.app.screen, PointsScreen) and "There is no" in screen_text(pilot).splitlines()[1]

@@ -284,3 +284,31 @@ async def test_a_click_goes_to_the_other_side() -> None:
         await settle(pilot)
         assert "Point 28 stays" in screen_text(pilot) and "tab Rules" in screen_text(pilot)
         assert pilot.app.screen.query_one("#fates", RowList).has_focus
+
+
+async def test_what_is_removed_is_what_was_shown_or_it_is_asked_again() -> None:
+    engine = thinning()
+    async with make_app(engine).run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, "P", "x")
+        shown = screen_text(pilot)
+        engine.list = [replace(p, pinned=True) if p.number == 1 else p for p in engine.list]
+        before = len(engine.list)
+        await press(pilot, *"yes", "enter")
+        text = screen_text(pilot)
+        assert "what the rules remove has changed" in text and len(engine.list) == before, shown
+        assert "Remove the points marked REMOVE" in text and "type yes, then enter" in text
+        await press(pilot, "enter")
+        assert len(engine.list) == before, "enter alone must not agree to another list"
+        await press(pilot, *"yes", "enter")
+        assert "removed" in screen_text(pilot) and 1 in {p.number for p in engine.list} and len(engine.list) < before
+
+
+async def test_a_prune_that_has_nothing_left_to_remove_says_so() -> None:
+    engine = thinning()
+    async with make_app(engine).run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, "P", "x")
+        engine.list = [replace(p, pinned=True) for p in engine.list]
+        await press(pilot, *"yes", "enter")
+        assert "the rules keep every point now" in screen_text(pilot) and engine.list

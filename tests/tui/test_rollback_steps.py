@@ -9,7 +9,7 @@ import pytest
 from engine import reboot
 from engine.errors import BusyError, NoRoomError, RollpointError, UsageError
 from engine.events import Job, Progress
-from engine.results import RollbackPlan, RollbackResult, ScopeChoice, StoreStatus
+from engine.results import Finding, RollbackPlan, RollbackResult, ScopeChoice, StoreStatus
 from tests.tui.conftest import AppPilot, make_app, press, screen_text, settle, until
 from tests.tui.fake_engine import NOW, FakeEngine
 from tests.tui.test_rollback import ROLL_BACK, TO_CHANGES, TO_YES, FakeRunner
@@ -373,6 +373,40 @@ async def test_resume_that_fails_says_so_and_where_it_stands() -> None:
         runner.end(error=NoRoomError("no room left on /boot", hint="free 3 MiB"))
         await until(pilot, lambda: "Left half done" in screen_text(pilot), "where it stands")
         assert "free 3 MiB" in screen_text(pilot)
+
+
+async def test_only_a_rollback_with_a_safety_point_can_be_undone() -> None:
+    engine, runner = FakeEngine(), FakeRunner()
+    engine.state = replace(engine.state, rollback="a rollback to point 3 of / was interrupted")
+    async with make_app(engine, make_runner=lambda: runner).run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        text = " ".join(screen_text(pilot).split())
+        assert "It cannot be undone: it took no safety point" in text and "u Undo" not in text
+        await press(pilot, "u")
+        assert isinstance(pilot.app.screen, RecoverScreen), "u must do nothing"
+        await press(pilot, "escape")
+        engine.state = replace(engine.state, safety=engine.list[1].id)
+        await press(pilot, "u", "R")
+        text = screen_text(pilot)
+        assert "undo: return to safety point 11, taken 2024-11-19" in text and "u Undo" in text
+        await press(pilot, "u", *"yes", "enter")
+        assert runner.run is not None and runner.run.verb == "undo"
+
+
+async def test_a_long_text_above_the_lists_can_be_scrolled() -> None:
+    engine = FakeEngine()
+    engine.findings = tuple(Finding("warning", f"service {n} runs with old files", "restart it") for n in range(20))
+    async with make_app(engine).run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, *TO_CHANGES)
+        assert "tab Scroll" in screen_text(pilot) and "service 0 runs" in screen_text(pilot)
+        assert "time now" not in screen_text(pilot)
+        await press(pilot, "shift+tab", "end")
+        assert "time now" in screen_text(pilot) and "service 0 runs" not in screen_text(pilot)
+        await press(pilot, "5")
+        assert "[5 Findings 20]" in screen_text(pilot) and "what to do: restart it" in screen_text(pilot)
+        await press(pilot, "enter")
+        assert "[Safety point]" in screen_text(pilot)
 
 
 def test_a_status_is_all_that_recover_needs() -> None:

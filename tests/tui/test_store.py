@@ -73,7 +73,8 @@ async def test_verify_and_repair_from_the_store() -> None:
 
 async def test_work_under_way_and_unfinished() -> None:
     engine = FakeEngine()
-    engine.state = replace(engine.state, unfinished="a snapshot begun at 03:00", rollback="a rollback to point 3 of /")
+    engine.state = replace(engine.state, unfinished="a snapshot begun at 03:00", rollback="a rollback to point 3 of /",
+                           safety=engine.list[0].id)
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         assert isinstance(pilot.app.screen, RecoverScreen)  # it announces itself

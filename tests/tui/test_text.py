@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -63,6 +66,29 @@ def test_errors_have_what_to_do_and_no_traceback() -> None:
     rows = text.laid_out(text.error_lines(ZeroDivisionError("division by zero")), 80).plain
     assert "Unexpected: ZeroDivisionError: division by zero" in rows and "report" in rows
     assert "Traceback" not in rows
+
+
+def test_what_the_system_refuses_is_no_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    cases = {errno.ENOSPC: "free some room", errno.EACCES: "run it as root", errno.EIO: "dmesg",
+             errno.ENOENT: "still there", errno.EXDEV: "try again"}
+    for number, hint in cases.items():
+        error = OSError(number, os.strerror(number), "/srv/\x1b[2J[/]")
+        rows = text.laid_out(text.error_lines(error), 300).plain
+        assert rows.startswith(f"The system says: /srv/\\x1b[2J[/]: {os.strerror(number)}\n") and hint in rows
+        assert "fault in Rollpoint" not in rows and "Unexpected" not in rows
+    two = OSError(errno.EXDEV, "Invalid cross-device link", "/a", None, "/b")
+    assert "/a -> /b: Invalid" in text.laid_out(text.error_lines(two), 99).plain
+    assert "The system says: odd" in text.laid_out(text.error_lines(OSError("odd")), 99).plain
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert "run it as root" not in text.laid_out(text.error_lines(PermissionError(errno.EPERM, "no")), 99).plain
+
+
+@pytest.mark.parametrize("size", [10, 11, 18, 20, 40])
+def test_a_label_never_runs_into_its_value(size: int) -> None:
+    laid = text.laid_out([text.Field("k" * size, Content("value of it"), 11)], 60).plain
+    assert "k value" in laid or laid == f"{'k' * size}\n{' ' * 11}value of it"
+    assert f"{'k' * size}value" not in laid
 
 
 def test_shown_values_of_a_document() -> None:

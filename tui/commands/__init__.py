@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a verb has to say at its end: the JSON document, and the exit code (warnings make a 0 a 3)."""
+    """What a verb has to say at its end: the JSON document (None: another program has answered in its place), and the
+    exit code (warnings make a 0 a 3)."""
 
-    document: dict[str, Any] = field(default_factory=dict)
+    document: dict[str, Any] | None = field(default_factory=dict)
     exit_code: int = 0
 
 

@@ -41,7 +41,7 @@ def run_prune(context: Context, args: Namespace) -> Answer:
     require_terminal(args.yes)
     confirm(context, f"{_points(len(going))} will be removed for good.", args.yes)
     with context.job() as job:
-        result = context.engine.prune(job)
+        result = context.engine.prune(job, None if args.yes else going)
     return _removed(context, result, document)
 
 

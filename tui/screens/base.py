@@ -13,6 +13,7 @@ from textual.worker import get_current_worker
 from tui.messages import Answer, Trouble
 from tui.places import Here
 from tui.text import content
+from tui.widgets.filterline import FilterLine
 from tui.widgets.header import HeaderBar
 
 if TYPE_CHECKING:
@@ -92,6 +93,11 @@ class EngineCalls:
         """Show a line to type into and give it the focus at once, so that what is typed next goes there."""
         line.display = True
         cast("Screen[object]", self).set_focus(line)
+
+    def action_filter(self) -> None:
+        """Go to the filter of the list, on a screen that has one."""
+        for line in cast("Screen[object]", self).query(FilterLine):
+            line.open()
 
     # --- what a screen may say of itself -----------------------------------------------------------------------------
 

@@ -20,8 +20,8 @@ from tui.screens.browseactions import BrowseActions
 from tui.text import Line, Segment, content, count, error_lines, path, plural
 from tui.widgets.browserows import BrowseRows
 from tui.widgets.fields import Fields
+from tui.widgets.filterline import FilterLine
 from tui.widgets.keybar import Hint, KeyBar
-from tui.widgets.lineinput import LineInput
 from tui.widgets.placeline import PlaceLine
 from tui.widgets.rows import RowList
 from tui.widgets.statusline import StatusLine
@@ -89,12 +89,11 @@ class BrowseScreen(BrowseActions):
             yield Fields([content("Reading ...")], id="empty")
         yield Static("", markup=False, id="about")
         yield StatusLine(id="status")
-        yield LineInput(placeholder="words in the name", id="filter")
+        yield FilterLine("words in the name", "#names")
         yield KeyBar(_HINTS, id="keys")
 
     def on_mount(self) -> None:
         """Paint first, then read the directory in a worker."""
-        self.query_one("#filter").display = False
         self._instead([content("Reading ...")])
         self._show_place(self._start)
         self.call_after_refresh(self._go, self._start)
@@ -337,33 +336,15 @@ class BrowseScreen(BrowseActions):
 
     # --- filter --------------------------------------------------------------------------------------------------
 
-    def action_filter(self) -> None:
-        """Go to the filter."""
-        line = self.query_one("#filter", LineInput)
-        line.display = True
-        line.focus()
-
     @on(Input.Changed, "#filter")
     def _typed(self, event: Input.Changed) -> None:
         if self.listing is not None and event.value != self.view.words:
             self.view = replace(self.view, words=event.value, keep=None)
             self._arrange()
 
-    @on(Input.Submitted, "#filter")
-    def _submitted(self, event: Input.Submitted) -> None:
-        event.input.display = bool(event.value)
-        if self.rows.display:
-            self.rows.focus()
-        else:
-            self.set_focus(None)
-
     def _close_filter(self) -> None:
-        line = self.query_one("#filter", LineInput)
         self.view = replace(self.view, words="")
-        line.value = ""
-        if self.focused is line:
-            self.set_focus(None)
-        line.display = False
+        self.query_one(FilterLine).clear_away()
 
     def action_leave(self) -> None:
         """Clear the filter, or go back."""

@@ -49,8 +49,6 @@ def _undo_rows(result: RollbackResult, run: Run | None) -> list[Line]:
                       "undo this.")]
     if run is None or run.verb == "undo":
         return []
-    if run.verb == "resume":
-        return [field("Undo", "The list has the safety point that was taken when it began, if one was taken.")]
     return [field("Undo", ("not possible: ", "warn"), "no safety point was taken")]
 
 

@@ -21,8 +21,8 @@ from tui.screens.base import FILTER
 from tui.text import Line, content, error_lines
 from tui.widgets.details import DetailPane
 from tui.widgets.fields import Fields
+from tui.widgets.filterline import FilterLine
 from tui.widgets.keybar import Hint, KeyBar
-from tui.widgets.lineinput import LineInput
 from tui.widgets.pointrows import PointRows, matches
 from tui.widgets.rows import RowList
 from tui.widgets.statusline import Banner, StatusLine
@@ -70,7 +70,7 @@ class PointsScreen(PointActions):
             yield RowList(id="points")
             yield DetailPane(id="detail")
             yield Fields([content("Reading the store ...")], id="empty")
-        yield LineInput(placeholder="words in number, date, comment, tags, state", id="filter")
+        yield FilterLine("words in number, date, comment, tags, state", "#points")
         yield KeyBar(self._hints(), id="keys")
 
     def _hints(self) -> list[Hint]:
@@ -91,7 +91,6 @@ class PointsScreen(PointActions):
 
     def on_mount(self) -> None:
         """Paint first, then read the store in a worker."""
-        self.query_one("#filter").display = False
         self._say_instead([content("Reading the store ...")])
         self.query_one("#points", RowList).focus()
         self.call_after_refresh(self.action_reload)
@@ -149,7 +148,7 @@ class PointsScreen(PointActions):
 
     def _list(self) -> None:
         """Show the points that pass the filter; the cursor stays on its point, or next to where it was."""
-        words = self.query_one("#filter", LineInput).value
+        words = self.query_one(FilterLine).value
         found = [p for p in self.points if matches(p, words)]
         if not self.points:
             self._say_instead(_welcome(self.rollpoint.root_shown, self.rollpoint.read_only))
@@ -199,28 +198,17 @@ class PointsScreen(PointActions):
 
     # --- filter --------------------------------------------------------------------------------------------------
 
-    def action_filter(self) -> None:
-        """Go to the filter."""
-        self.open_line(self.query_one("#filter", LineInput))
-
     @on(Input.Changed, "#filter")
     def _typed(self) -> None:
         if self.status is not None:
             self._list()
 
-    @on(Input.Submitted, "#filter")
-    def _submitted(self, event: Input.Submitted) -> None:
-        event.input.display = bool(event.value)
-        self.query_one("#points", RowList).focus()
-
     def action_clear(self) -> None:
         """Show all points again; take the mark away."""
         if self.marked is not None:
             self._mark(None)
-        line = self.query_one("#filter", LineInput)
-        line.value = ""
-        line.display = False
-        self.query_one("#points", RowList).focus()
+        if not self.query_one(FilterLine).clear_away():
+            self.query_one("#points", RowList).focus()
 
     # --- comparing ---------------------------------------------------------------------------------------------------
 

@@ -14,9 +14,13 @@ from tui.text import Line, Segment, content, count, field, plural, safe, size, s
 from tui.widgets.changerows import ChangeRows
 from tui.widgets.rows import RowSource
 from tui.widgets.scopes import WHOLE, scope_title
-from tui.widgets.viewlist import TextRows
+from tui.widgets.viewlist import Findings, TextRows
 
 _NAMED, _FEW, _LARGEST = 6, 3, 100
+
+
+class BootRows(TextRows):
+    """The boot sectors that change, a line each, as in `RollbackPlan.boot`: they can be looked at as bytes."""
 
 
 def preview_rows(plan: RollbackPlan, summary: Summary, now: datetime) -> list[Line]:
@@ -36,8 +40,10 @@ def preview_rows(plan: RollbackPlan, summary: Summary, now: datetime) -> list[Li
         numbers = ", ".join(str(p.number) for p in plan.newer[:_NAMED]) + (" .." if len(plan.newer) > _NAMED else "")
         rows.append(field("Forward", f"newer points ({numbers}) stay: rolling forward is possible"))
     rows.append(_stays(plan))
+    rows += [field("Boot" if i == 0 else "", line) for i, line in enumerate(plan.boot[:_FEW])]
+    rows += [field("", f"and {plural(len(plan.boot) - _FEW, 'boot area')} more")] if len(plan.boot) > _FEW else []
     rows += [field(label, _few(lines)) for label, lines in (
-        ("Boot", plan.boot), ("Kernels", plan.kernels), ("Packages", plan.packages)) if lines]
+        ("Kernels", plan.kernels), ("Packages", plan.packages)) if lines]
     if plan.reboot:
         rows.append(field("Reboot", ("seems due afterwards", "warn")))
     if plan.point.comment:
@@ -80,21 +86,25 @@ def finding_rows(plan: RollbackPlan, level: str) -> list[Line]:
 
 def preview_views(plan: RollbackPlan, summary: Summary) -> list[tuple[str, RowSource]]:
     """Return the lists of a plan: all changes, deletions on their own, the largest, what stays, findings, the exact
-    commands, and what becomes of boot sectors, kernels and packages. Not quick: it looks at every change."""
+    commands, what becomes of kernels and packages, and of boot sectors. Not quick: it looks at every change."""
     changes = plan.diff.changes
     stays: list[Segment] = [(f"database  {safe(name)}", "strong") for name in plan.databases]
     stays += [(f"left out  {safe(pattern)}", "") for pattern in plan.excluded]
     looks = {"blocker": "bad", "warning": "warn"}
-    findings: list[Segment] = [(f"{f.level}: {f.text}" + (f"  ({f.hint})" if f.hint else ""), looks.get(f.level, ""))
-                               for f in plan.findings]
+    findings: list[Segment] = []
+    for level in ("blocker", "warning", "info"):
+        for found in (f for f in plan.findings if f.level == level):
+            findings.append((f"{level}: {found.text}", looks.get(level, "")))
+            findings += [(f"    what to do: {found.hint}", "")] if found.hint else []
     system: list[Segment] = [(f"{word:<8} {safe(line)}", look) for word, look, lines in (
-        ("boot", "warn", plan.boot), ("kernel", "warn", plan.kernels), ("package", "", plan.packages))
-        for line in lines]
+        ("kernel", "warn", plan.kernels), ("package", "", plan.packages)) for line in lines]
     views: list[tuple[str, RowSource]] = [
         ("Changes", ChangeRows(changes, summary.views[0])), ("Deleted", ChangeRows(changes, summary.views[4])),
         ("Largest", ChangeRows(changes, largest(changes))), ("Stays", TextRows(stays)),
-        ("Findings", TextRows(findings)), ("Commands", TextRows([(line, "") for line in plan.commands]))]
-    return [*views, ("System", TextRows(system))] if system else views
+        ("Findings", Findings(findings, len(plan.findings))),
+        ("Commands", TextRows([(line, "") for line in plan.commands]))]
+    views += [("System", TextRows(system))] if system else []
+    return [*views, ("Boot", BootRows([(line, "warn") for line in plan.boot]))] if plan.boot else views
 
 
 def largest(changes: Sequence[Change], most: int = _LARGEST) -> list[int]:

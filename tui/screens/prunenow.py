@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 
 from engine.config import Retention
+from engine.errors import ChangedError
 from engine.events import Job
 from engine.results import Fate, PruneResult
 from tui.rules import differences, shown_value
@@ -71,6 +72,10 @@ class PruneNowScreen(TypedDialog[PruneResult]):
     def __init__(self, fates: Sequence[Fate]) -> None:
         super().__init__()
         self.add_class("-big")
+        self._take(fates)
+        self._changed = False       # whether it was asked before, and the points have changed since
+
+    def _take(self, fates: Sequence[Fate]) -> None:
         self._kept = sum(f.keep for f in fates)
         self._doomed = [f for f in fates if not f.keep]
 
@@ -79,12 +84,14 @@ class PruneNowScreen(TypedDialog[PruneResult]):
         known = [f.point.own_bytes for f in self._doomed if f.point.own_bytes is not None]
         more = "" if len(known) == len(self._doomed) else " or more"
         every = len(self._doomed) + self._kept
-        return [content((plural(len(self._doomed), "point"), "bad"), f" of {every} would be removed, frees about "
-                        f"{size(sum(known))}{more}; {self._kept} stay.")]
+        rows: list[Line] = [content(("Nothing was removed: ", "warn"), "what the rules remove has changed since it was "
+                                    "shown. Look again.")] if self._changed else []
+        freed = f"frees about {size(sum(known))}{more}; {self._kept} stay."
+        return [*rows, content((plural(len(self._doomed), "point"), "bad"), f" of {every} would be removed, {freed}")]
 
     def form(self) -> ComposeResult:
         """Totals, the points that go, the line to type yes into."""
-        yield Fields(self.explain())
+        yield Fields(self.explain(), id="totals")
         yield RowList(id="fates")
         yield ConfirmYes(self.QUESTION, id="confirm")
 
@@ -100,8 +107,28 @@ class PruneNowScreen(TypedDialog[PruneResult]):
             self.action_begin("")
 
     def run_job(self, job: Job) -> PruneResult:
-        """Prune."""
-        return self.rollpoint.engine.prune(job)
+        """Prune: just the points that are listed."""
+        return self.rollpoint.engine.prune(job, [f.point for f in self._doomed])
+
+    def _failed(self, error: BaseException) -> None:
+        """Where the points are not those that were agreed to, show those of now and ask again."""
+        if isinstance(error, ChangedError):
+            engine = self.rollpoint.engine
+            self.ask("fates", engine.fates, self._again, super()._failed)
+        else:
+            super()._failed(error)
+
+    def _again(self, fates: list[Fate]) -> None:
+        self._end()
+        self._take(fates)
+        if not self._doomed:
+            self._show([content(("Nothing was removed: ", "warn"), "the rules keep every point now.")])
+            return
+        self._changed = True
+        self.query_one("#totals", Fields).show(self.explain())
+        self.go(FORM)
+        self.query_one(ConfirmYes).start()
+        self.begin_form()
 
     def describe(self, result: PruneResult) -> list[Line]:
         """What came of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from textual import on
@@ -12,12 +13,13 @@ from textual.content import Content
 from textual.widgets import Static
 
 from engine.events import Job
+from engine.points import RestorePoint
 from engine.results import RepairReport, StoreStatus
 from tui.rollback_job import Runner
 from tui.screens.base import BaseDialog
 from tui.screens.run import RESULT, RUN, RunScreen
 from tui.screens.typed import TypedDialog
-from tui.text import Line, Segment, content, path, safe
+from tui.text import Line, Segment, content, path, safe, stamp
 from tui.widgets.confirm import ConfirmYes
 from tui.widgets.fields import Fields
 from tui.widgets.keybar import Hint, KeyBar
@@ -35,16 +37,17 @@ class RecoverScreen(BaseDialog[Way | None]):
     KEYS = (("r", "go on with the interrupted rollback"), ("u", "undo it"), ("f", "repair the store"),
             ("esc", "leave it as it is; R on the list of points comes back here"))
 
-    def __init__(self, status: StoreStatus) -> None:
+    def __init__(self, status: StoreStatus, points: Sequence[RestorePoint] = ()) -> None:
         super().__init__()
-        self._status = status
+        self._status, self._points = status, points
 
     @property
     def _ways(self) -> tuple[Way, ...]:
         """The ways that lead somewhere: none while another one is at work in the store."""
         if self._status.holder:
             return ()
-        rollback: tuple[Way, ...] = ("resume", "undo") if self._status.rollback else ()
+        undo: tuple[Way, ...] = ("undo",) if self._status.safety else ()
+        rollback: tuple[Way, ...] = ("resume", *undo) if self._status.rollback else ()
         return (*rollback, "repair") if self._status.unfinished else rollback
 
     def compose(self) -> ComposeResult:
@@ -54,7 +57,7 @@ class RecoverScreen(BaseDialog[Way | None]):
         with Vertical(id="dialog"):
             yield Static(content(("Unfinished work", "head")), markup=False, id="title")
             with VerticalScroll(id="text", can_focus=False):
-                yield Fields(recover_rows(self._status))
+                yield Fields(recover_rows(self._status, self._points))
             yield KeyBar([*hints, Hint("esc", "Leave it", "screen.leave")])
 
     def action_leave(self) -> None:
@@ -67,22 +70,31 @@ class RecoverScreen(BaseDialog[Way | None]):
             self.dismiss(way)
 
 
-def recover_rows(status: StoreStatus) -> list[Line]:
-    """Return what was left in a store, and what each way out of it means."""
+def recover_rows(status: StoreStatus, points: Sequence[RestorePoint] = ()) -> list[Line]:
+    """Return what was left in a store, and what each way out of it means; `points` give the safety point's number."""
     if status.holder:
         return [content(("The store is in use: ", "warn"), status.holder), Content(""),
                 content("Wait until that is done; nothing is to be gone on with before.")]
     rows: list[Line] = []
     if status.rollback:
         rows += [content((status.rollback[:1].upper() + status.rollback[1:], "bad")), Content(""),
-                 content("Some files are as the point has them, others as they were. Both ways stay open:"),
-                 content(("r", "strong"), "  go on: finish going back to that point"),
-                 content(("u", "strong"), "  undo: return to the safety point of before it began, if one was taken")]
+                 content("Some files are as the point has them, others as they were."),
+                 content(("r", "strong"), "  go on: finish going back to that point"), _undo_row(status.safety, points)]
     if status.unfinished:
         rows += [Content("")] if rows else []
         rows += [content(("Unfinished work in the store: ", "warn"), status.unfinished), Content(""),
                  content(("f", "strong"), "  repair: finish or undo it; finished points are not touched")]
     return rows or [content(("Nothing was left unfinished.", "good"))]
+
+
+def _undo_row(safety: str, points: Sequence[RestorePoint]) -> Line:
+    """Whether the rollback can be undone, and to what."""
+    if not safety:
+        return content(("It cannot be undone: ", "warn"), "it took no safety point. Go on, and roll back to another "
+                       "point afterwards if need be.")
+    found = next((p for p in points if p.id == safety), None)
+    name = f"point {found.number}, taken {stamp(found.created)}" if found is not None else f"point {safety}"
+    return content(("u", "strong"), f"  undo: return to safety {name}, before it began")
 
 
 class FinishRollbackScreen(RunScreen):

@@ -16,7 +16,7 @@ from engine.points import RestorePoint
 from engine.results import RollbackPlan, ScopeChoice
 from tui.jobs import LongJob
 from tui.rollback_job import Runner
-from tui.screens.preview import confirm_rows, preview_rows, preview_views, safety_rows
+from tui.screens.preview import BootRows, confirm_rows, preview_rows, preview_views, safety_rows
 from tui.screens.run import RESULT, RUN, RunScreen
 from tui.summary import Summary, summarize
 from tui.text import Segment, content, error_lines, point_title
@@ -30,7 +30,7 @@ from tui.widgets.scopes import WHOLE, ScopeChooser, scope_title
 from tui.widgets.viewlist import ViewList
 
 SCOPE, CHANGES, SAFETY, CONFIRM = "scope", "changes", "safety", "confirm"
-_VIEWS = 7
+_VIEWS = 8
 
 
 class Planned(NamedTuple):
@@ -52,11 +52,13 @@ class RollbackScreen(RunScreen):
         *(Binding(str(n + 1), f"view({n})", show=False) for n in range(_VIEWS)),
         Binding("right,l", "turn_view(1)", show=False), Binding("left,h", "turn_view(-1)", show=False),
         Binding("space,x", "mark", show=False), Binding("y", "begin('y')", show=False),
-        Binding("a", "again", show=False), Binding("pageup", "page(-1)", show=False),
+        Binding("a", "again", show=False), Binding("n", "next", show=False), Binding("pageup", "page(-1)", show=False),
         Binding("pagedown", "page(1)", show=False)]
     KEYS = (("enter", "go on to the next step"), ("esc", "back a step; nothing is changed before yes"),
             ("q", "leave"), ("space", "scope: mark one of several; safety point: with or without"),
-            ("1 to 7, left right", "all changes, deletions, the largest, what stays, findings, commands, system"),
+            ("1 to 8, left right", "all changes, deletions, the largest, what stays, findings, commands, system, boot"),
+            ("n", "changes: go on, also from the list of boot sectors, where enter shows their bytes"),
+            ("tab", "changes: to the text above the list, to scroll it, and back"),
             ("yes, enter", "in the last step before it begins: roll back"), ("a", "after an error: plan it again"))
     NOTES = ("The letters say what rolling back does to a path: + comes back, - is deleted, M gets its old content,",
              "T its old type, a its old attributes. With a safety point all of it can be undone.")
@@ -80,7 +82,7 @@ class RollbackScreen(RunScreen):
         with Vertical(id=CHANGES):
             yield ProgressPanel(id="plan-work")
             with Vertical(id="preview"):
-                with VerticalScroll(id="facts", can_focus=False):
+                with VerticalScroll(id="facts"):
                     yield Fields(id="facts-text")
                 yield ViewList(id="plan-views")
         with VerticalScroll(id=SAFETY, can_focus=False):
@@ -118,6 +120,11 @@ class RollbackScreen(RunScreen):
         return "This is read-only: it can be looked at, not carried out." if self.rollpoint.read_only else ""
 
     @property
+    def _on_boot(self) -> bool:
+        """Whether the list of boot sectors is shown."""
+        return isinstance(self.query_one(ViewList).rows.source, BootRows)
+
+    @property
     def _safety_point(self) -> bool:
         return self.query_one("#take-safety", CheckLine).value
 
@@ -128,10 +135,14 @@ class RollbackScreen(RunScreen):
             return [*super().hints(), *again]
         back = Hint("esc", "Leave" if self.step == self._first else "Back", "screen.back")
         on = Hint("enter", "Go on", "screen.on")
+        bytes_ = [Hint("enter", "Bytes")] if self.step == CHANGES and self._on_boot else []
+        if bytes_:
+            on = Hint("n", "Go on", "screen.next")
+        scroll = [Hint("tab", "Scroll", weight=4)] if self.query_one("#facts").max_scroll_y else []
         leave = [] if self.step == self._first else [Hint("q", "Leave", "screen.leave", 3)]
         lists = [Hint(f"1-{len(self._planned.views)}", "Lists", weight=2)] if self._planned else []
         return {SCOPE: [on, Hint("space", "Mark several", "screen.mark", 2), back],
-                CHANGES: [*([] if self._obstacle else [on]), back, *lists, *leave],
+                CHANGES: [*bytes_, *([] if self._obstacle else [on]), back, *lists, *scroll, *leave],
                 SAFETY: [on, Hint("space", "With or without it", "screen.mark"), back, *leave],
                 CONFIRM: [Hint("yes enter", "Roll back"), back]}[self.step] + [Hint("?", "Help", "app.help", 2)]
 
@@ -206,7 +217,9 @@ class RollbackScreen(RunScreen):
         views.show(made.views)
         self.query_one("#plan-work").display = False
         self.query_one("#preview").display = True
+        self.query_one("#facts").scroll_home(animate=False)
         self.show_hints()
+        self.call_after_refresh(self.show_hints)    # whether there is more text than room is known only then
         views.rows.focus()
 
     # --- safety point and yes ------------------------------------------------------------------------------------
@@ -226,8 +239,25 @@ class RollbackScreen(RunScreen):
 
     @on(RowList.Chosen, "#view-rows")
     def _row_chosen(self, event: RowList.Chosen) -> None:
+        from tui.screens.bytes import PairScreen, planned
+
         event.stop()
-        self.action_on()
+        source, engine, point = event.rows.source, self.rollpoint.engine, self._point
+        if isinstance(source, BootRows):
+            line = source.lines[event.index][0]
+            self.app.push_screen(PairScreen(line, ("now", "afterwards"), lambda: planned(engine, point, line)))
+        else:
+            self.action_on()
+
+    @on(ViewList.Turned)
+    def _turned(self, event: ViewList.Turned) -> None:
+        event.stop()
+        self.show_hints()
+
+    def action_next(self) -> None:
+        """From the changes to the next step, whatever list is shown."""
+        if self.step == CHANGES:
+            self.action_on()
 
     def action_on(self) -> None:
         """Go on to the next step, where the one at hand lets."""

@@ -14,8 +14,8 @@ from textual.widgets import Input, Static
 from tui.screens.base import FILTER, BaseScreen
 from tui.text import Line, content, field, fit, plural, safe
 from tui.widgets.fields import Fields
+from tui.widgets.filterline import FilterLine
 from tui.widgets.keybar import Hint, KeyBar
-from tui.widgets.lineinput import LineInput
 from tui.widgets.rows import Row, RowList
 
 Setting = tuple[str, str, str]
@@ -88,14 +88,13 @@ class SettingsScreen(BaseScreen[None]):
         yield RowList(id="settings")
         with VerticalScroll(id="setting"):
             yield Fields(id="setting-text")
-        yield LineInput(placeholder="words in key, value, origin", id="filter")
+        yield FilterLine("words in key, value, origin", "#settings")
         yield KeyBar([Hint("/", "Filter", "screen.filter"), Hint("tab", "Whole value", weight=3),
                       Hint("esc", "Back", "screen.leave"), Hint(":", "More", "app.palette"),
                       Hint("?", "Help", "app.help")])
 
     def on_mount(self) -> None:
         """Ask for them."""
-        self.query_one("#filter").display = False
         self.query_one("#settings", RowList).focus()
         self.action_reload()
 
@@ -111,7 +110,7 @@ class SettingsScreen(BaseScreen[None]):
         self._list()
 
     def _list(self) -> None:
-        words = self.query_one("#filter", LineInput).value.lower().split()
+        words = self.query_one(FilterLine).words
         rows = self.query_one("#settings", RowList)
         rows.show(SettingRows([s for s in self._settings if all(w in " ".join(s).lower() for w in words)]), rows.cursor)
 
@@ -124,25 +123,11 @@ class SettingsScreen(BaseScreen[None]):
         self.query_one("#setting-text", Fields).show(setting_rows(here) if here is not None else nothing)
         self.query_one("#setting").scroll_home(animate=False)
 
-    def action_filter(self) -> None:
-        """Go to the filter."""
-        self.open_line(self.query_one("#filter", LineInput))
-
     @on(Input.Changed, "#filter")
     def _typed(self) -> None:
         self._list()
 
-    @on(Input.Submitted, "#filter")
-    def _submitted(self, event: Input.Submitted) -> None:
-        event.input.display = bool(event.value)
-        self.query_one("#settings", RowList).focus()
-
     def action_leave(self) -> None:
         """Clear the filter, or go back."""
-        line = self.query_one("#filter", LineInput)
-        if line.display:
-            line.value = ""
-            line.display = False
-            self.query_one("#settings", RowList).focus()
-        else:
+        if not self.query_one(FilterLine).clear_away():
             self.dismiss(None)

@@ -21,8 +21,8 @@ from tui.screens.base import FILTER
 from tui.screens.upkeep import Upkeep
 from tui.text import Segment, content, error_lines, fit, plural, safe
 from tui.widgets.fields import Fields
+from tui.widgets.filterline import FilterLine
 from tui.widgets.keybar import Hint, KeyBar
-from tui.widgets.lineinput import LineInput
 from tui.widgets.rows import Row, RowList
 from tui.widgets.statusline import Banner, StatusLine
 
@@ -121,7 +121,7 @@ class StoreScreen(Upkeep):
             yield Fields(id="health-text")
         yield RowList(id="log")
         yield Static("", markup=False, id="view-line")
-        yield LineInput(placeholder="words in the log", id="filter")
+        yield FilterLine("words in the log", "#log")
         yield KeyBar(self._hints(), id="keys")
 
     def _hints(self) -> list[Hint]:
@@ -134,7 +134,6 @@ class StoreScreen(Upkeep):
 
     def on_mount(self) -> None:
         """Ask for everything."""
-        self.query_one("#filter").display = False
         self.say_what_it_is()
         self.query_one("#log", RowList).focus()
         self.action_reload()
@@ -176,7 +175,7 @@ class StoreScreen(Upkeep):
         self._list()
 
     def _list(self) -> None:
-        words = self.query_one("#filter", LineInput).value.lower().split()
+        words = self.query_one(FilterLine).words
         rows = self.query_one("#log", RowList)
         source = LogRows(self._log, {p.id: p.number for p in self.points})
         if words:
@@ -194,27 +193,13 @@ class StoreScreen(Upkeep):
 
     # --- filter --------------------------------------------------------------------------------------------------
 
-    def action_filter(self) -> None:
-        """Go to the filter."""
-        self.open_line(self.query_one("#filter", LineInput))
-
     @on(Input.Changed, "#filter")
     def _typed(self) -> None:
         self._list()
 
-    @on(Input.Submitted, "#filter")
-    def _submitted(self, event: Input.Submitted) -> None:
-        event.input.display = bool(event.value)
-        self.query_one("#log", RowList).focus()
-
     def action_leave(self) -> None:
         """Clear the filter, or go back."""
-        line = self.query_one("#filter", LineInput)
-        if line.display:
-            line.value = ""
-            line.display = False
-            self.query_one("#log", RowList).focus()
-        else:
+        if not self.query_one(FilterLine).clear_away():
             self.dismiss(None)
 
 

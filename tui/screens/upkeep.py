@@ -102,7 +102,7 @@ class Upkeep(BaseScreen[None]):
             if way is not None and self.possible("repair"):
                 self._recover(way, status)
 
-        self.app.push_screen(RecoverScreen(status), chosen)
+        self.app.push_screen(RecoverScreen(status, self.points), chosen)
 
     def _recover(self, way: str, status: StoreStatus) -> None:
         from tui.screens.recover import FinishRollbackScreen, RepairScreen

@@ -22,8 +22,8 @@ from tui.summary import VIEWS
 from tui.text import Segment, content, count
 from tui.treeview import TreeView, first_opened, view_of
 from tui.widgets.changerows import describe
+from tui.widgets.filterline import FilterLine
 from tui.widgets.keybar import Hint
-from tui.widgets.lineinput import LineInput
 from tui.widgets.rows import RowList, RowSource
 from tui.widgets.treerows import TreeRows, describe_node
 from tui.widgets.viewbar import ViewBar
@@ -78,9 +78,7 @@ class ChangePane(Vertical):
         yield ViewBar(id="kinds")
         yield RowList(id="change-rows")
         yield Static("", markup=False, id="view-line")
-        line = LineInput(placeholder="words in the path", id="name-filter")
-        line.display = False
-        yield line
+        yield FilterLine("words in the path", "#change-rows", id="name-filter")
 
     @property
     def rows(self) -> RowList:
@@ -95,7 +93,7 @@ class ChangePane(Vertical):
     @property
     def filtering(self) -> bool:
         """Whether the line of the filter is there."""
-        return bool(self.query_one("#name-filter", LineInput).display)
+        return bool(self.query_one(FilterLine).display)
 
     @property
     def current_path(self) -> bytes | None:
@@ -149,7 +147,7 @@ class ChangePane(Vertical):
 
     @property
     def _words(self) -> str:
-        return self.query_one("#name-filter", LineInput).value
+        return self.query_one(FilterLine).value
 
     @on(ViewBar.Switched)
     def _switched(self, event: ViewBar.Switched) -> None:
@@ -279,36 +277,23 @@ class ChangePane(Vertical):
 
     def action_filter(self) -> None:
         """Go to the filter."""
-        line = self.query_one("#name-filter", LineInput)
         if self._tree is not None:
             self.bar.choose(min(self.bar.current, len(VIEWS) - 1))
-            line.display = True
-            line.focus()
+            self.query_one(FilterLine).open()
             self.post_message(self.Told())
 
     def clear_filter(self) -> bool:
         """Take the filter away; False where there was none."""
-        line = self.query_one("#name-filter", LineInput)
-        if not line.display:
-            return False
-        line.display = False
-        line.value = ""
-        self.rows.focus()
-        self.post_message(self.Told())
-        return True
+        found = self.query_one(FilterLine).clear_away()
+        if found:
+            self.post_message(self.Told())
+        return found
 
     @on(Input.Changed, "#name-filter")
     def _typed(self, event: Input.Changed) -> None:
         event.stop()
         if event.value != self._shown_view[1]:
             self._remake()
-
-    @on(Input.Submitted, "#name-filter")
-    def _submitted(self, event: Input.Submitted) -> None:
-        event.stop()
-        event.input.display = bool(event.value)
-        self.rows.focus()
-        self.post_message(self.Told())
 
     def hints(self) -> list[Hint]:
         """Return the keys that do something now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from textual.content import Content
+from textual.widget import Widget
 from textual.widgets import Static
 
 from engine.events import Progress
@@ -13,7 +14,7 @@ _SPINNER = "|/-\\"
 
 
 class ProgressPanel(Static):
-    """Samples a `LongJob` ten times a second and draws it in five lines of ASCII."""
+    """Samples a `LongJob` ten times a second and draws it in five lines of ASCII; nothing while it cannot be seen."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__("", markup=False, id=id)
@@ -29,15 +30,19 @@ class ProgressPanel(Static):
         """Show another piece of work."""
         self._work = work
         self._note = ("", "")
-        self.tick()
+        self._draw()
 
     def note(self, text: str, look: str = "warn") -> None:
         """Say something under the figures ("stopping ...")."""
         self._note = (text, look)
-        self.tick()
+        self._draw()
 
     def tick(self) -> None:
-        """Look at the counters and draw them."""
+        """Look at the counters and draw them, unless the panel or something around it is hidden."""
+        if all(node.display for node in self.ancestors_with_self if isinstance(node, Widget)):
+            self._draw()
+
+    def _draw(self) -> None:
         if self._work is None or not self.is_mounted:
             return
         self._turn += 1

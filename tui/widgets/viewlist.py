@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.message import Message
 from textual.widgets import Static
 
 from tui.text import Segment, content, count, fit, safe
@@ -22,6 +23,13 @@ class LineRows(RowSource, Protocol):
 
     def line(self, index: int) -> list[Segment]:
         """The row in words."""
+
+
+@runtime_checkable
+class Counted(RowSource, Protocol):
+    """A `RowSource` of which something else is counted than its rows; None: nothing."""
+
+    amount: int | None
 
 
 class TextRows:
@@ -47,8 +55,25 @@ class TextRows:
         return [(" " + fit(safe(text), max(1, width - 2)), look)]
 
 
+class Findings(TextRows):
+    """Lines some of which only say more about the one above: `amount` of them count, None: none does."""
+
+    def __init__(self, rows: Sequence[Segment], amount: int | None = None) -> None:
+        super().__init__(rows)
+        self.amount = amount
+
+
+def _label(label: str, source: RowSource) -> str:
+    amount = source.amount if isinstance(source, Counted) else len(source)
+    return label if amount is None else f"{label} {count(amount)}"
+
+
 class ViewList(Vertical):
-    """The views: pairs of a label (ours) and a source of rows. Each view keeps its own cursor."""
+    """The views: pairs of a label (ours) and a source of rows. Each view keeps its own cursor. Posts `Turned` when
+    another one is shown."""
+
+    class Turned(Message):
+        """Another view is shown."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -71,11 +96,12 @@ class ViewList(Vertical):
         """The choice of views."""
         return self.query_one("#views", ViewBar)
 
-    def show(self, views: Sequence[tuple[str, RowSource]]) -> None:
-        """Show other views; the one of the same place stays chosen."""
+    def show(self, views: Sequence[tuple[str, RowSource]], *, keep: bool = False) -> None:
+        """Show other views; the one of the same place stays chosen. With `keep` the cursors stay where they are."""
         self._views = list(views)
-        self._cursors = {}
-        self.bar.show([f"{label} {count(len(source))}" for label, source in views])
+        if not keep:
+            self._cursors = {}
+        self.bar.show([_label(label, source) for label, source in views])
         self._fill()
 
     def _fill(self) -> None:
@@ -87,6 +113,7 @@ class ViewList(Vertical):
     def _switched(self, event: ViewBar.Switched) -> None:
         event.stop()
         self._fill()
+        self.post_message(self.Turned())
 
     @on(RowList.Moved)
     def _moved(self, event: RowList.Moved) -> None:

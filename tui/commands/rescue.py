@@ -1,0 +1,163 @@
+"""`rescue`: what is on the disks of a rescue system, and working on a broken system from there.
+
+`list` looks at every disk for stores and systems; `open` mounts a store and the file systems that its point recorded,
+where nobody else sees them, and runs a verb (or the app) on them.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
+
+from engine.errors import RollpointError, UsageError
+from tui.commands import Answer, Command
+from tui.commands._args import no_nul
+
+if TYPE_CHECKING:
+    from engine.rescue.mapping import Mapping
+    from engine.rescue.survey import FoundPoint, FoundStore, Survey
+    from tui.commands._context import Context
+
+_DETAILS = ("`rescue list` (or `rescue` alone) only reads: it shows the stores and systems on all disks, and what "
+            "would be mounted for them. `rescue open -- rollback latest` mounts the store and each file system that "
+            "the point recorded below /run/rollpoint, for this one command, and unmounts them after it; `rescue open` "
+            "alone opens the app there. Here --store is DEVICE or DEVICE:/PATH, or a directory with a store that is "
+            "mounted already. A device is a path (/dev/sdb1), UUID=…, LABEL=… or PARTUUID=….")
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("words", metavar="list | open [-- COMMAND …]", nargs="*",
+                        help="what to do (default: list); behind -- a command of Rollpoint with its options")
+    parser.add_argument("--system", metavar="DEVICE", help="the root file system of the broken system")
+    parser.add_argument("--map", metavar="MOUNTPOINT=DEVICE", action="append", default=[], dest="mapped",
+                        help="what to mount there, for example /boot=/dev/sdb1 (may be given again)")
+    parser.add_argument("--point", metavar="POINT", help="whose file systems are looked for (default: that of COMMAND, "
+                        "or the newest)")
+    parser.add_argument("--adopt", action="store_true",
+                        help="also take file systems that are like the recorded ones, and another machine")
+    parser.add_argument("--device", metavar="DEVICE", action="append", default=[], dest="devices",
+                        help="look at this device alone, also at a loop device (may be given again)")
+    parser.add_argument("--share", metavar="SERVER:/PATH", action="append", default=[], dest="shares",
+                        help="look at this NFS share too (may be given again)")
+    parser.add_argument("--activate", action="store_true", help="activate LVM volumes and assemble RAIDs first")
+
+
+def run(context: Context, args: Namespace) -> Answer:
+    """Show what is here, or open it."""
+    action, command = (args.words[0] if args.words else "list"), args.words[1:]
+    if action not in ("list", "open") or (action == "list" and command):
+        raise UsageError(f"rescue: there is no {' '.join(args.words)!r}", hint="say `rescue list` or "
+                         "`rescue open [-- COMMAND …]`")
+    if context.options.root is not None:
+        raise UsageError("--root makes no sense with `rescue`", hint="name the broken system with --system DEVICE")
+    if command[:1] == ["rescue"] or (not command and context.options.as_json and action == "open"):
+        raise UsageError("`rescue open` needs another COMMAND for that", hint="for example `rescue open -- list`")
+    found = _survey(context, args)
+    return _list(context, args, found) if action == "list" else _open(context, args, found, command)
+
+
+def _named(args: Namespace) -> dict[str, str]:
+    """Return device by mount point, as --map gives them."""
+    found = {}
+    for word in args.mapped:
+        mount, mark, device = no_nul(word).partition("=")
+        if not mark or not mount.startswith("/") or not device:
+            raise UsageError(f"--map {word!r}: expected MOUNTPOINT=DEVICE", hint="for example --map /boot=/dev/sdb1")
+        found["/" + mount.strip("/")] = device
+    return found
+
+
+def _survey(context: Context, args: Namespace) -> Survey:
+    import os
+
+    from engine.rescue.choosing import split_store
+    from engine.rescue.finding import is_share, survey
+
+    spec = no_nul(context.options.store or "")
+    device, path = split_store(spec) if spec and not os.path.isdir(spec) else ("", None)
+    shares = [*args.shares, *([device] if is_share(device) and device not in args.shares else [])]
+    also = [d for d in (device, args.system or "", *_named(args).values()) if d.startswith("/dev/")]
+    with context.job(keep_output=False) as job:
+        return survey(job, devices=args.devices, also=list(dict.fromkeys(also)), shares=shares,
+                      paths=[path] if path else [], activate=args.activate)
+
+
+def _store(context: Context, found: Survey) -> FoundStore:
+    import os
+
+    from engine.rescue import choosing
+    from engine.rescue.finding import store_in
+
+    spec = context.options.store or ""
+    if not os.path.isdir(spec):
+        return choosing.store(found, spec)
+    store = store_in(spec)
+    if store is None:
+        raise UsageError(f"there is no store in {spec}", hint="name the directory that holds store.yaml")
+    return store
+
+
+def _propose(args: Namespace, found: Survey, store: FoundStore, point: FoundPoint) -> Mapping:
+    from engine.rescue.mapping import Choices, propose
+
+    return propose(point.sources, found, Choices(_named(args), args.system or "", args.adopt), store)
+
+
+# --- list ---------------------------------------------------------------------------------------------------
+
+
+def _list(context: Context, args: Namespace, found: Survey) -> Answer:
+    """Show stores, systems and the mapping; that there is no store, or more than one, is no error here."""
+    from engine.rescue import choosing
+    from tui.commands._rescue import survey_json, survey_lines
+
+    mapping = point = store = None
+    why = ""
+    try:
+        store = _store(context, found)
+        point = choosing.point(store, args.point or "latest")
+        mapping = _propose(args, found, store, point)
+    except RollpointError as error:
+        if context.options.store or args.point:
+            raise
+        why = f"{error.message} ({error.hint})" if error.hint else error.message
+    for line in survey_lines(found, store, point, mapping, why):
+        context.out.data(line)
+    return Answer(survey_json(found, store, point, mapping))
+
+
+# --- open ---------------------------------------------------------------------------------------------------
+
+
+def _open(context: Context, args: Namespace, found: Survey, command: list[str]) -> Answer:
+    """Mount store and system, run the command on them, unmount them."""
+    from engine.rescue import choosing, itself, opening
+    from engine.run import foreground
+    from engine.text import printable, shown_path
+
+    store = _store(context, found)
+    about = choosing.point(store, args.point) if args.point else choosing.point_of(store, command)
+    mapping = _propose(args, found, store, about)
+    opening.refuse(mapping)
+    context.out.note(f"store {printable(store.name)}; " + ", ".join(
+        f"{shown_path(r.recorded.place)} on {printable(r.device.device)}" for r in mapping.rows if r.device))
+    with opening.open_target(store, mapping) as opened:
+        for note in opened.notes:
+            context.out.warn(note)
+        words: list[str | bytes] = [*itself.argv("tui.cli"), *_passed_on(context)]
+        code = foreground([*words, b"--store=" + opened.store, b"--root=" + opened.root, *command])
+        if left := opening.others():
+            context.out.note(f"still at work on it: process {', '.join(map(str, left))}; it stays mounted for it alone")
+    return Answer(None, code)
+
+
+def _passed_on(context: Context) -> list[str]:
+    options = context.options
+    words = [f"--config={options.config}"] if options.config else []
+    words += ["--json"] if options.as_json else []
+    return [*words, *["-v"] * options.verbose, *(["-q"] if options.quiet else [])]
+
+
+COMMANDS = (Command("rescue", "find stores and broken systems on all disks, and work on them", 175, configure, run,
+                    _DETAILS),)
