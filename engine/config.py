@@ -80,7 +80,15 @@ class Boot:
     facts: bool = True
 
 
-_SECTIONS: dict[str, type] = {"boot": Boot, "retention": Retention}
+@dataclass(frozen=True, slots=True)
+class Vms:
+    """Virtual machines: the directories with their configurations (``auto``: those at the usual places of Oracle VM and
+    Xen)."""
+
+    repositories: tuple[str, ...] = ("auto",)
+
+
+_SECTIONS: dict[str, type] = {"boot": Boot, "retention": Retention, "vms": Vms}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +108,7 @@ class Config:
     databases: tuple[str, ...] = ()
     retention: Retention = Retention()
     boot: Boot = Boot()
+    vms: Vms = Vms()
     sources: tuple[str, ...] = ("auto",)
     staging: str | None = None
     read_only: bool = False
@@ -144,8 +153,8 @@ class _Draft:
             section, _, name = key.rpartition(".")
             (nested[section] if section else plain)[name] = value
         origins = {name: self.origins.get(name, "default") for name in _names()}
-        return Config(retention=Retention(**nested["retention"]), boot=Boot(**nested["boot"]), origins=origins,
-                      notes=tuple(self.notes), home=self.home, **plain)
+        return Config(retention=Retention(**nested["retention"]), boot=Boot(**nested["boot"]), vms=Vms(**nested["vms"]),
+                      origins=origins, notes=tuple(self.notes), home=self.home, **plain)
 
 
 def load(config_file: str | None = None, store: str | None = None, root: str | None = None, *,

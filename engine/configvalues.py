@@ -105,13 +105,15 @@ def _below_root(node: Any) -> str:
     return path
 
 
-def _source(node: Any) -> str:
-    if is_tag(node, "str") and node.value == "auto":
-        return "auto"
-    try:
-        return _path(node)
-    except Wrong:
-        raise Wrong("auto or the absolute path of a mount point", node) from None
+def _auto_or_path(what: str) -> Callable[[Any], str]:
+    def convert(node: Any) -> str:
+        if is_tag(node, "str") and node.value == "auto":
+            return "auto"
+        try:
+            return _path(node)
+        except Wrong:
+            raise Wrong(f"auto or the absolute path of a {what}", node) from None
+    return convert
 
 
 def _disks(node: Any) -> tuple[str, ...]:
@@ -179,9 +181,10 @@ def normal(path: str) -> str:
 _COUNT = _whole("a whole number of points, 0 for none", 0)
 KEYS: dict[str, Callable[[Any], Any]] = {
     "store": _path, "root": _path, "excludes": _list(_pattern), "exclude": _added(_pattern),
-    "databases": _added(_below_root), "sources": _list(_source, 1), "staging": _or_none(_path),
+    "databases": _added(_below_root), "sources": _list(_auto_or_path("mount point"), 1), "staging": _or_none(_path),
     "read_only": _switch, "compare_checksums": _switch,
     "boot.disks": _disks, "boot.restore": _switch, "boot.facts": _switch,
+    "vms.repositories": _list(_auto_or_path("directory"), 1),
     "retention.min_keep": _whole("a whole number of points, at least 1", 1), "retention.min_age": _seconds,
     "retention.max_store_ratio": _or_none(_ratio), "retention.max_age": _or_none(_seconds),
     **{f"retention.{name}": _COUNT for name in ("hourly", "daily", "weekly", "monthly", "yearly")},

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.config import DEFAULT_EXCLUDES, Boot, Config, Retention, load, settings
+from engine.config import DEFAULT_EXCLUDES, Boot, Config, Retention, Vms, load, settings
 from engine.configvalues import duration, duration_text
 from engine.errors import ConfigError
 from tests.unit.conftest import Etc
@@ -48,6 +48,8 @@ boot:
   disks: [/dev/sda/, /srv/disk.img, /dev/sda]
   restore: no
   facts: false
+vms:
+  repositories: [auto, /srv//vms/]
 """)
     assert config == Config(
         store="/srv/points",
@@ -60,6 +62,7 @@ boot:
         compare_checksums=True,
         retention=Retention(3, 12 * 3600, 2.0, 2 * 365 * 86400, 24, 7, 4, 12, 0),
         boot=Boot(("/dev/sda", "/srv/disk.img"), False, False),
+        vms=Vms(("auto", "/srv/vms")),
     )
     assert config.origins["store"] == f"{etc.config}:1"
     assert config.origins["retention.daily"] == f"{etc.config}:15"
@@ -77,9 +80,13 @@ boot:
         ("boot: {restore: 1}", "boot.restore: expected true or false, got 1"),
         ("boot: auto", "boot: expected a mapping (KEY: VALUE lines), got 'auto'"),
         ("boot: {disk: auto}", "boot.disk: unknown key, did you mean disks?"),
+        ("vms: {repositories: auto}", "vms.repositories: expected a list, got 'auto'"),
+        ("vms: {repositories: []}", "vms.repositories: expected a list that is not empty"),
+        ("vms: {repositories: [OVS]}", "expected auto or the absolute path of a directory, got 'OVS'"),
+        ("vms: {repository: []}", "vms.repository: unknown key, did you mean repositories?"),
     ],
 )
-def test_wrong_boot_settings_are_explained(etc: Etc, text: str, complaint: str) -> None:
+def test_wrong_settings_of_sections_are_explained(etc: Etc, text: str, complaint: str) -> None:
     with pytest.raises(ConfigError) as caught:
         etc.load(text)
     assert caught.value.message.startswith(f"{etc.config}:1: ") and complaint in caught.value.message
@@ -362,7 +369,7 @@ def test_settings_show_every_value_and_where_it_comes_from(etc: Etc) -> None:
     assert rows["read_only"][0] == "yes" and rows["compare_checksums"][0] == "no"
     assert rows["staging"][0] == "in the store" and rows["databases"][0] == "none"
     assert rows["excludes"][0].startswith("*/mnt/, ")
-    assert list(rows)[:2] == ["store", "root"] and len(rows) == 20
+    assert list(rows)[:2] == ["store", "root"] and len(rows) == 21
     assert all(text.isprintable() for row in rows.values() for text in row)
 
 
