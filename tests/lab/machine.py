@@ -138,7 +138,13 @@ class Machine:
         """Shut down in order and wait for the end."""
         with contextlib.suppress(NoBoot):       # the answer may come too late
             self.run(["systemctl", "--no-block", "poweroff"], check=False)
-        self._qemu.wait(timeout=120)
+        self._qemu.wait(timeout=300)
+
+    def restart(self, seconds: float = 300) -> None:
+        """Restart in order and wait until the machine is off: what it restarts into is another Machine."""
+        with contextlib.suppress(NoBoot):
+            self.run(["systemctl", "--no-block", "reboot"], check=False)
+        self.wait_off(seconds)
 
     def pull_the_plug(self) -> None:
         """End the machine at once, as a power cut does."""
