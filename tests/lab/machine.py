@@ -24,7 +24,7 @@ _CHUNK = 192 << 10
 BOOT_SECONDS = 300
 _SILENT_SECONDS = 20
 KERNEL_OPTIONS = ("console=ttyS0 panic=-1 quiet systemd.show_status=0 mitigations=off nokaslr audit=0 apparmor=0 "
-                  "ipv6.disable=1 cryptomgr.notests nowatchdog rootdelay=300")
+                  "ipv6.disable=1 cryptomgr.notests nowatchdog")
 # What a console says when nothing more will come of a boot, as regular expressions.
 _DEAD_ENDS = (
     rb"No bootable device", rb"BdsDxe: No bootable option", rb"Shell> ", rb"grub rescue>", rb"grub> ", rb"Kernel panic",
@@ -138,7 +138,13 @@ class Machine:
         """Shut down in order and wait for the end."""
         with contextlib.suppress(NoBoot):       # the answer may come too late
             self.run(["systemctl", "--no-block", "poweroff"], check=False)
-        self._qemu.wait(timeout=120)
+        self._qemu.wait(timeout=300)
+
+    def restart(self, seconds: float = 300) -> None:
+        """Restart in order and wait until the machine is off: what it restarts into is another Machine."""
+        with contextlib.suppress(NoBoot):
+            self.run(["systemctl", "--no-block", "reboot"], check=False)
+        self.wait_off(seconds)
 
     def pull_the_plug(self) -> None:
         """End the machine at once, as a power cut does."""
