@@ -13,7 +13,7 @@ import secrets
 import stat
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -290,7 +290,8 @@ def _apply_files(store: Store, config: Config, point: RestorePoint, scope: Scope
                 apply_attributes(os.path.join(target.path, entry_of_parent.path), entry_of_parent)
             step("rollback-copied")
             differences.clear()
-            _run(_argv(config, scope, source, target, listed, ["--dry-run"]), job, "verifying", None, differences)
+            _run(_argv(config, scope, source, target, listed, ["--dry-run"]), job, "verifying", None, differences,
+                 lambda item: item.only_access and target.ownerless(item.path))
             if not differences:
                 break
         for problem in unwritten if differences else ():
@@ -309,15 +310,16 @@ def _opened(store: Store, config: Config, catalog: Catalog, point: RestorePoint,
         yield source, target, rsync.write_filters(os.path.join(os.fsencode(place), b"filters"), patterns)
 
 
-def _run(argv: list[str | bytes], job: Job, phase: str, expected: int | None, seen: list[str] | None = None
-         ) -> tuple[int, tuple[str, ...]]:
-    """Run rsync; returns how many entries it named and what it said it could not write."""
+def _run(argv: list[str | bytes], job: Job, phase: str, expected: int | None, seen: list[str] | None = None,
+         overlook: Callable[[rsync.Item], bool] = lambda _: False) -> tuple[int, tuple[str, ...]]:
+    """Run rsync; returns how many entries it named and what it said it could not write. What it names goes to `seen`,
+    less what `overlook` says."""
     count = 0
 
     def note(item: rsync.Item) -> None:
         nonlocal count
         count += 1
-        if seen is not None and len(seen) < 1000:
+        if seen is not None and len(seen) < 1000 and not overlook(item):
             seen.append(f"{item.code.decode('ascii', 'replace')} {shown_path(item.path)}")
         job.progress(phase, count, expected, current=item.path)
 

@@ -31,6 +31,7 @@ from engine.run import scratch
 from engine.text import human_size, shown_path
 
 _TEXT_LIMIT = 4 << 20
+_ACCESS = frozenset({"mode", "owner", "group"})
 DAMAGE = b"damage.json"
 
 
@@ -258,6 +259,8 @@ def diff_live(store: Store, config: Config, catalog: Catalog, point: RestorePoin
         _add_lost_children(catalog, point, candidates, found)
         changes = [compare(_unlinked(candidates[p]), found[p]) for p in found]
         changes = _same_content(live.path, str(store.identity["checksum"]), changes)
+        changes = [c for c in changes if c is not None and not (_ACCESS.issuperset(c.what) and c.status is Status.ATTRS
+                                                                and live.ownerless(c.path))]
     ordered = sorted((c for c in changes if c is not None), key=lambda c: c.path.replace(b"/", b"\0"))
     return Diff(point.id, "live", tuple(ordered))
 

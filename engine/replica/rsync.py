@@ -43,6 +43,11 @@ class Item:
         """Whether the path was removed from the receiving side."""
         return self.code.startswith(b"*deleting")
 
+    @property
+    def only_access(self) -> bool:
+        """Whether nothing but mode, owner or group differs."""
+        return self.code.startswith(b".") and not self.code[2:].strip(b".pog ")
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

@@ -18,7 +18,9 @@ from engine.machine import mounts
 from engine.replica import rsync
 from engine.replica.layout import Store
 from engine.run import scratch
-from engine.text import printable, shown_path
+from engine.text import inner_path, printable, shown_path
+
+_OWNERLESS = ("vfat", "msdos", "exfat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,13 @@ class View:
     options: tuple[str, ...]
     sources: tuple[dict[str, Any], ...]
     filters: tuple[bytes, ...]
+
+    def ownerless(self, path: bytes) -> bool:
+        """Whether a path lies on a FAT: modes and owners there are made up from mount options (mount(8), umask=), so
+        that they can neither be put back nor tell of a change."""
+        holders = [(len(place), str(source["type"])) for source in self.sources
+                   if not (place := inner_path(str(source["mount"]))) or (path + b"/").startswith(place + b"/")]
+        return bool(holders) and max(holders)[1] in _OWNERLESS
 
 
 def filters(config: Config, store: Store | None, root: bytes) -> tuple[bytes, ...]:

@@ -24,7 +24,7 @@ _CHUNK = 192 << 10
 BOOT_SECONDS = 300
 _SILENT_SECONDS = 20
 KERNEL_OPTIONS = ("console=ttyS0 panic=-1 quiet systemd.show_status=0 mitigations=off nokaslr audit=0 apparmor=0 "
-                  "ipv6.disable=1 cryptomgr.notests nowatchdog rootdelay=300")
+                  "ipv6.disable=1 cryptomgr.notests nowatchdog")
 # What a console says when nothing more will come of a boot, as regular expressions.
 _DEAD_ENDS = (
     rb"No bootable device", rb"BdsDxe: No bootable option", rb"Shell> ", rb"grub rescue>", rb"grub> ", rb"Kernel panic",

@@ -46,6 +46,11 @@ class Taken:
     point: str                      # its id
     seconds: dict[str, float]       # how long its parts took, for the report
 
+    @property
+    def place(self) -> str:
+        """The directory of its disks, for what else a test makes; it goes with the test."""
+        return os.path.dirname(self.store)
+
     def copied(self, place: str) -> Taken:
         """Return a copy of both disks in the directory `place`."""
         return Taken(self.system.copied(place), copy(self.store, place), self.record, self.point, self.seconds)
@@ -180,8 +185,19 @@ def ruin_files(system: Installed) -> None:
 
 def add_partition(system: Installed) -> None:
     """Put one more partition into the free room at the end of the disk, as an admin does who needs room."""
-    argv = ["sfdisk", "--quiet", "--append", "--no-reread", system.disk]
-    done = subprocess.run(argv, input="size=16MiB\n", text=True, capture_output=True)
+    _sfdisk("size=16MiB\n", "--append", "--no-reread", system.disk)
+
+
+def added_disk(place: str) -> str:
+    """Make a small disk with a table and something on it, as an admin puts into a machine. Returns its path."""
+    disk = os.path.join(place, "added.raw")
+    Path(disk).write_bytes(random.Random(7).randbytes(16 << 20))
+    _sfdisk("label: dos\nstart=2048, size=8MiB, type=83, bootable\n", "--wipe", "never", disk)
+    return disk
+
+
+def _sfdisk(script: str, *words: str) -> None:
+    done = subprocess.run(["sfdisk", "--quiet", *words], input=script, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
 
 
@@ -198,16 +214,13 @@ def mount_target(machine: Machine, system: Installed, disk: str = "/dev/vdb", at
 
 
 @contextlib.contextmanager
-def rescued(image: Image, case: Taken, *more: str, system: Installed | None = None) -> Iterator[Machine]:
-    """Run the rescue system with a broken system, mounted at /mnt from /dev/vdb, and the store's disk at /backup.
-
-    It is switched off in order afterwards. Further disks are found between the two, so that names in /dev differ from
-    those that the system itself has given.
+def rescued(image: Image, case: Taken, *before: str) -> Iterator[Machine]:
+    """Run the rescue system with a broken system, mounted at /mnt, and the store's disk at /backup; it is switched off
+    in order afterwards. The disks `before` are found first (from /dev/vdb on), the broken system's after them.
     """
-    target = system or case.system
-    with rescue(image, target.disk, *more, case.store) as machine:
+    with rescue(image, *before, case.system.disk, case.store) as machine:
         come_up(machine)
-        mount_target(machine, target)
+        mount_target(machine, case.system, f"/dev/vd{'bcdefg'[len(before)]}")
         yield machine
         machine.sh("umount -R /mnt /backup")
         machine.power_off()
