@@ -214,8 +214,14 @@ def ended(store: Store, record: str, log: str) -> None:
     for path, name in ((log, LOG), (record, RUN)):
         with open(path, "rb") as file:
             write_file(store.place(PLACE, name), file.read())
-    os.unlink(store.place(PLACE, BEGUN))
+    settle(store)
     fsync_dir(store.place(PLACE))
+
+
+def settle(store: Store) -> None:
+    """A rollback has come to its end: one that was begun at a boot and interrupted is no news any more."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(store.place(PLACE, BEGUN))
 
 
 def outcome(store: Store) -> tuple[bytes, bytes] | None:

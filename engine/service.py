@@ -169,6 +169,8 @@ class Engine(Reader):
 
     def _rolled_back(self, store: Store, verb: str, point: RestorePoint, safety: RestorePoint | None,
                      done: Applied, entry: dict[str, Any]) -> RollbackResult:
+        with suppress(OSError):
+            nextboot.settle(store)
         self._audit(store, verb, point.id, "differences" if done.differences else "done", "; ".join(done.boot))
         return RollbackResult(point, safety, done.count, not done.differences, done.differences, done.seconds,
                               done.verdict, done.boot, tuple(entry.get("reboot", ())))

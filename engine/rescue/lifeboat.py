@@ -140,8 +140,10 @@ def cargo() -> Cargo:
     for directory in {os.path.dirname(p) for n, p in found.files.items() if n.startswith("lib/libc.")}:
         for pattern in _ALSO:
             for path in glob.glob(os.path.join(directory, pattern)):
-                _library(found, os.path.basename(path), path)
-    found.files["ld.so"] = found.loader
+                if all(elf.needs(found.loader, path).values()):     # one that could not be loaded never was
+                    _library(found, os.path.basename(path), path)
+    if found.loader:
+        found.files["ld.so"] = found.loader
     return found
 
 

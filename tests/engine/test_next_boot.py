@@ -34,13 +34,13 @@ def _unit(live: Live) -> dict[str, list[str]]:
     return found
 
 
-def _boot(live: Live) -> list[subprocess.CompletedProcess[str]]:
+def _boot(live: Live, env: dict[str, str] | None = None) -> list[subprocess.CompletedProcess[str]]:
     """Do what systemd does with the unit: its condition, then its commands."""
     unit = _unit(live)
     inside = live.inside("test", "-e", unit["ConditionPathExists"][0])
     assert inside.returncode == 0, "the condition holds: the link leads to the order"
     commands = [shlex.split(unit["ExecStartPre"][0].removeprefix("-")), shlex.split(unit["ExecStart"][0])]
-    return [live.inside(*words) for words in commands]
+    return [live.inside(*words, env=env) for words in commands]
 
 
 def _ordered(live: Live, *words: str) -> None:
@@ -112,6 +112,23 @@ def test_it_is_taken_back_and_a_failure_neither_loops_nor_is_silent(live: Live) 
     must_equal(changed, now, "nothing was rolled back")
     told = live.rollpoint("rollback", "--attach")
     assert told.returncode == 5 and "another machine" in told.stderr
+
+
+def test_a_power_cut_at_that_boot_is_an_interrupted_rollback_like_any_other(live: Live) -> None:
+    assert live.rollpoint("snapshot").returncode == 0
+    change(live)
+    wanted = live.record()
+    _ordered(live)
+    _, second = _boot(live, {"ROLLPOINT_KILL_AT": "rollback-copied"})
+    assert second.returncode == 1 and "not rolled back" in second.stdout
+    shutil.rmtree(live.path("run/rollpoint"))
+    assert "was interrupted" in live.rollpoint("list").stderr and not os.path.lexists(live.path("system-update"))
+    live.json("rollback", "--undo", "--yes")
+    now = live.record()
+    for path in (b"etc/systemd/system", b""):
+        wanted.pop(path, None), now.pop(path, None)     # the order came and went there
+    must_equal(wanted, now, "undone: the state when the safety point was taken")
+    assert live.rollpoint("list").stderr == ""
 
 
 def test_where_it_cannot_work_it_is_refused(live: Live) -> None:

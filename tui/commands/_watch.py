@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -28,10 +29,13 @@ _EVERY = 0.1
 
 
 def is_live(context: Context, scope: Sequence[str]) -> bool:
-    """Whether a rollback with this scope could replace what we run from, and therefore runs in another process."""
+    """Whether a rollback with this scope runs in another process: those of the running system do, and those that could
+    replace what we run from."""
     from engine.rescue import lifeboat
     from tui.rollback_run import paths_of
 
+    if os.geteuid() == 0 and os.path.realpath(context.config.root) == "/":
+        return True
     return lifeboat.due(context.config, paths_of(scope))
 
 

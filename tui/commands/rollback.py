@@ -195,7 +195,7 @@ def _finish(context: Context, args: Namespace) -> Answer:
         raise UsageError("--resume and --undo take no POINT and no other option but --yes")
     context.announce = False
     ordered = context.engine.ordered()
-    if args.undo and ordered:
+    if args.undo and ordered and not context.engine.interrupted():
         return _take_order_back(context, ordered, args)
     state = context.engine.status().rollback
     if args.resume and not state:
