@@ -146,6 +146,8 @@ def _open(context: Context, args: Namespace, found: Survey, command: list[str]) 
         for note in opened.notes:
             context.out.warn(note)
         words: list[str | bytes] = [*itself.argv("tui.cli"), *_passed_on(context)]
+        if args.adopt and command[:1] == ["rollback"] and not {"--adopt", "--resume", "--undo"} & set(command):
+            command = ["rollback", "--adopt", *command[1:]]
         code = foreground([*words, b"--store=" + opened.store, b"--root=" + opened.root, *command])
         if left := opening.others():
             context.out.note(f"still at work on it: process {', '.join(map(str, left))}; it stays mounted for it alone")
