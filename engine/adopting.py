@@ -170,8 +170,8 @@ def findings(adoption: Adoption, root: bytes) -> Iterator[Finding]:
                   "adjusted to the new file systems")
     inside = printable(root)
     yield Finding("warning", "boot code and initramfs were made for the old file systems and may have to be made anew",
-                  f"bind /dev, /proc and /sys below {inside}, then: chroot {inside} grub-install DISK; update-grub (or "
-                  "grub2-mkconfig); update-initramfs -u -k all (or dracut -f --regenerate-all)")
+                  f"in `rollpoint rescue shell --adopt`: chroot {inside}; then grub-install DISK, update-grub (or "
+                  "grub2-mkconfig -o FILE), update-initramfs -u -k all (or dracut -f --regenerate-all)")
 
 
 # --- applying ------------------------------------------------------------------------------------------------------

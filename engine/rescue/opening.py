@@ -64,10 +64,10 @@ def refuse(mapping: Mapping) -> None:
 
 
 @contextmanager
-def open_target(store: FoundStore, mapping: Mapping) -> Iterator[Opened]:
+def open_target(store: FoundStore, mapping: Mapping, *, chroot: bool = False) -> Iterator[Opened]:
     """Mount the store and each row of the mapping writable below /run/rollpoint, in a mount namespace of this process
     alone, and unmount all of it at the end: what is still at work in there then (a rollback that goes on by itself)
-    keeps it until it ends.
+    keeps it until it ends. With `chroot` the system gets /dev, /proc, /sys and /run, for its own programs to run in.
 
     For a program that has no threads: a screen leaves the app with `words`. Raises RefusedError when the mapping must
     not be opened, RollpointError.
@@ -82,6 +82,8 @@ def open_target(store: FoundStore, mapping: Mapping) -> Iterator[Opened]:
         target.begin()
         place = target.store(store)
         notes = [note for row in mapping.rows for note in target.add(row)]
+        if chroot:
+            target.add_kernel()
         yield Opened(place, target.root, tuple(notes))
     finally:
         target.end()
@@ -137,6 +139,13 @@ class _Target:
             self._device(row.device, where, one.within)
         return [f"{shown} was missing: the directory to mount on was made"] if made else []
 
+    def add_kernel(self) -> None:
+        """Mount what the kernel shows, so that programs of the system can run in a chroot."""
+        for name, words in ((b"dev", ["--rbind", "/dev"]), (b"proc", ["-t", "proc", "proc"]),
+                            (b"sys", ["--rbind", "/sys"]), (b"run", ["-t", "tmpfs", "-o", "mode=0755", "tmpfs"])):
+            _make_way(self.root, name)
+            self._mount(words, os.path.join(self.root, name))
+
     def _device(self, on: FileSystem, where: bytes, within: str) -> None:
         options = {"btrfs": "rw,subvol=/" + within.strip("/"), "nfs": _NFS}.get(on.fstype, "rw")
         kind = ["-t", on.fstype] if on.fstype else []
@@ -160,7 +169,7 @@ class _Target:
         deadline = time.monotonic() + _BUSY_SECONDS
         while self._mounted:
             try:
-                call(["umount", self._mounted[-1]], timeout=_SECONDS)
+                call(["umount", "--recursive", self._mounted[-1]], timeout=_SECONDS)
             except ToolError:
                 if time.monotonic() < deadline:
                     time.sleep(0.1)

@@ -173,6 +173,16 @@ def test_json_and_the_exit_code_are_those_of_the_command(rescue: Rescue) -> None
     assert unconfirmed.returncode == 6, unconfirmed.stderr
 
 
+def test_a_shell_with_the_system_ready_for_chroot(rescue: Rescue, tmp_path: Path) -> None:
+    done = rescue.rescue("shell", answer=f"cat {BASE_PATH}/root/etc/hosts; ls -d {BASE_PATH}/store/web1/store/tree\n"
+                         f"stat -f -c %T {BASE_PATH}/root/proc; test -c {BASE_PATH}/root/dev/null && echo a device\n"
+                         f"echo since > {BASE_PATH}/root/etc/hosts; exit 7\n")
+    assert done.returncode == 7, done.stderr
+    said = done.stdout.splitlines()
+    assert said[-4:] == ["then", f"{BASE_PATH}/store/web1/store/tree", "proc", "a device"], done.stdout
+    assert (rescue.open("") / "etc/hosts").read_text() == "since\n"
+
+
 def test_two_stores_are_listed_and_one_of_them_is_named(rescue: Rescue) -> None:
     rescue.loops.mount(rescue.disk, rescue.place / "backup")
     shutil.copytree(rescue.place / "backup/web1/store", rescue.place / "backup/old copy", symlinks=True)
@@ -260,8 +270,10 @@ def test_a_store_on_the_root_that_is_rolled_back(made: Loops, tmp_path: Path) ->
     assert [p.number for p in machine.engine().points()] == [2, 1]
 
 
-@pytest.mark.parametrize("words", [["close"], ["list", "--map", "boot"], ["list", "--map", "/boot="], ["open", "--",
-                         "rescue"], ["list", "more"], ["list", "--device", "/dev/nope"], ["open", "--json"]])
+@pytest.mark.parametrize("words", [
+    ["close"], ["list", "--map", "boot"], ["list", "--map", "/boot="], ["open", "--", "rescue"], ["list", "more"],
+    ["shell", "x"], ["list", "--device", "/dev/nope"], ["open", "--json"],
+])
 def test_what_makes_no_sense_is_a_usage_error(words: list[str]) -> None:
     done = subprocess.run([sys.executable, "-m", "tui.cli", "rescue", *words], cwd=CHECKOUT, env=child_env(),
                           capture_output=True, text=True, stdin=subprocess.DEVNULL)
