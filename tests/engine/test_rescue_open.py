@@ -278,3 +278,36 @@ def test_what_makes_no_sense_is_a_usage_error(words: list[str]) -> None:
     done = subprocess.run([sys.executable, "-m", "tui.cli", "rescue", *words], cwd=CHECKOUT, env=child_env(),
                           capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert done.returncode == 2, done.stderr
+
+
+_OPENING = """
+import sys
+from engine.events import Job
+from engine.rescue import choosing, opening
+from engine.rescue.finding import survey
+from engine.rescue.mapping import propose
+from engine.run import Process
+found = survey(Job(), devices=sys.argv[2:])
+store = choosing.store(found)
+mapping = propose(choosing.point(store).sources, found, store=store)
+def mounted():
+    with open("/proc/self/mounts") as file:
+        return sum(opening.BASE.decode() in line for line in file)
+with opening.open_target(store, mapping) as opened:
+    print(mounted(), open(opened.root + b"/etc/hosts").read().strip())
+    if sys.argv[1] == "busy":
+        work = Process(["sleep", "600"])
+        print(opening.others() == [work.pid])
+print(mounted())
+if sys.argv[1] == "busy":
+    work.abandon()
+"""
+
+
+@pytest.mark.parametrize(("how", "left"), [("idle", 0), ("busy", 5)])
+def test_all_is_unmounted_unless_something_is_still_at_work_in_it(rescue: Rescue, how: str, left: int) -> None:
+    """A rollback that a screen has started goes on when the screen is left."""
+    done = subprocess.run([sys.executable, "-c", _OPENING, how, *rescue.devices], cwd=CHECKOUT, env=child_env(),
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["5", "then", *(["True"] if how == "busy" else []), str(left)]
