@@ -13,7 +13,7 @@ import secrets
 import stat
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -141,22 +141,28 @@ def _findings(store: Store, config: Config, catalog: Catalog, point: RestorePoin
         if catalog.at(path, point.number) is None and not os.path.lexists(os.path.join(root, path)):
             yield Finding("blocker", f"{shown_path(path)} is neither in the point nor on the system",
                           "check the path")
-    yield from _room(diff, root)
+    tops = _tops(diff, root)
+    for place in sorted(set(tops.values())):
+        if os.statvfs(place).f_flag & os.ST_RDONLY:
+            yield Finding("blocker", f"{printable(place)} is mounted read-only, and something in it would change",
+                          f"mount -o remount,rw {printable(place)}")
+    yield from _room(diff, tops)
 
 
-def _room(diff: Diff, root: bytes) -> Iterator[Finding]:
+def _tops(diff: Diff, root: bytes) -> dict[bytes, bytes]:
+    """Return for each directory in which something changes the top of the file system that it lies on, or will."""
+    return {parent: _top(root, parent) for parent in {os.path.dirname(change.path) for change in diff.changes}}
+
+
+def _room(diff: Diff, tops: Mapping[bytes, bytes]) -> Iterator[Finding]:
     """Yield a blocker for each file system (a small /boot too) that could not hold what is put back: deletions come
     after the copies, and a file that is replaced is there twice for a moment."""
     grows: dict[bytes, int] = defaultdict(int)
     largest: dict[bytes, int] = defaultdict(int)
-    tops: dict[bytes, bytes] = {}
     for change in diff.changes:
         if change.new is None or change.status is Status.ATTRS:
             continue
-        parent = os.path.dirname(change.path)
-        if parent not in tops:
-            tops[parent] = _top(root, parent)
-        place = tops[parent]
+        place = tops[os.path.dirname(change.path)]
         grows[place] += change.new.size - (change.old.size if change.old else 0)
         if change.old is not None:
             largest[place] = max(largest[place], change.new.size)

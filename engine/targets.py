@@ -8,6 +8,7 @@ left alone.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -40,9 +41,10 @@ def look(config: Config, catalog: Catalog, point: RestorePoint, scope: Scope, *,
     """Compare what is mounted below the root with what the point recorded. `adopt`: other file systems than the
     recorded ones are taken too."""
     root = os.path.realpath(os.fsencode(config.root))
-    table = mounts.mounts()
+    sources = involved(point, scope)
+    table = _mounts(root, sources)
     places, findings = [], []
-    for one in involved(point, scope):
+    for one in sources:
         there = mounted_at(root, one.place, table)
         found = list(_judge(one, there, root, adopt))
         findings += found
@@ -67,11 +69,20 @@ def look(config: Config, catalog: Catalog, point: RestorePoint, scope: Scope, *,
 def check(config: Config, point: RestorePoint, scope: Scope, *, adopt: bool = False) -> None:
     """Raise RefusedError when a file system that the rollback acts on is not the one that the point recorded."""
     root = os.path.realpath(os.fsencode(config.root))
-    table = mounts.mounts()
-    for one in involved(point, scope):
+    sources = involved(point, scope)
+    table = _mounts(root, sources)
+    for one in sources:
         for finding in _judge(one, mounted_at(root, one.place, table), root, adopt):
             if finding.level == "blocker":
                 raise RefusedError(f"the rollback is blocked: {finding.text}", hint=finding.hint)
+
+
+def _mounts(root: bytes, sources: Sequence[Recorded]) -> list[Mount]:
+    """Return all mounts, after a look into the recorded places: what is mounted on demand (autofs) is so by then."""
+    for one in sources:
+        with contextlib.suppress(OSError):
+            os.scandir(os.path.join(root, one.place)).close()
+    return mounts.mounts()
 
 
 def check_machine(store: Store, config: Config, point: RestorePoint) -> None:

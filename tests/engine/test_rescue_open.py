@@ -207,6 +207,18 @@ def test_a_store_that_is_mounted_already_is_named_as_a_directory(rescue: Rescue)
     rescue.must_be_back()
 
 
+def test_a_store_that_is_mounted_read_only_elsewhere(rescue: Rescue) -> None:
+    """As the rescue system has done it by itself."""
+    there = rescue.loops.mount(rescue.disk, rescue.place / "backup", "-o", "ro")
+    assert rescue.rescue("list", "--json").returncode == 0
+    listed = rescue.rescue("open", "--json", "--", "list")
+    assert listed.returncode == 0
+    note = f"{rescue.disk} could only be mounted read-only; it is mounted at {there}: unmount it there"
+    assert note in listed.stderr, listed.stderr
+    rescue.loops.umount(there)
+    assert "read-only" not in rescue.rescue("open", "--json", "--", "list").stderr
+
+
 def test_a_clone_of_the_root_is_refused_until_it_is_named(rescue: Rescue) -> None:
     root = rescue.machine.devices[""]
     shutil.copyfile(rescue.place / "image1", rescue.place / "clone")

@@ -105,6 +105,20 @@ def test_the_same_file_system_of_another_type_is_refused(machine: Machine, made:
     assert any("it is xfs, recorded is ext4" in b for b in machine.blockers(point))
 
 
+def test_a_file_system_that_is_mounted_read_only_is_refused_before_anything_is_written(machine: Machine) -> None:
+    point = machine.point()
+    run("mount", "-o", "remount,ro", str(machine.root / "boot"))
+    assert machine.blockers(point) == []        # nothing in it would change
+    (machine.root / "etc/hosts").write_text("since\n")
+    assert machine.blockers(point) == []
+    run("mount", "-o", "remount,rw", str(machine.root / "boot"))
+    (machine.root / "boot/vmlinuz-1").write_text("ruined")
+    run("mount", "-o", "remount,ro", str(machine.root / "boot"))
+    assert any(f"{machine.root}/boot is mounted read-only" in b for b in machine.blockers(point))
+    run("mount", "-o", "remount,rw", str(machine.root / "boot"))
+    assert machine.roll(point).verified
+
+
 def test_a_root_that_nobody_has_mounted_is_refused(machine: Machine) -> None:
     point = machine.point()
     machine.mount("mnt", [])
