@@ -118,6 +118,15 @@ def involved(point: RestorePoint, scope: Scope) -> list[Recorded]:
     return [one for one in sources if one.place in holders or any(_in(one.place, path) for path in scope.paths)]
 
 
+def present(config: Config, point: RestorePoint) -> list[bytes]:
+    """Return the recorded mount points, besides the root, at which the recorded file system is mounted now."""
+    root = os.path.realpath(os.fsencode(config.root))
+    sources = [one for one in recorded(point.doc.get("sources")) if one.place]
+    table = _mounts(root, sources)
+    there = ((one, mounted_at(root, one.place, table)) for one in sources)
+    return [one.place for one, now in there if now is not None and not _against(one, now)]
+
+
 def sparing(scope: Scope, target: Target) -> Scope:
     """Return the scope without what stays as it is because of what is mounted there."""
     return replace(scope, but=(*scope.but, *target.spared))

@@ -57,6 +57,22 @@ def test_whatever_has_become_of_fstab_the_recorded_file_systems_come_back(machin
     must_equal(ruined, record(str(machine.root)), "undo did not bring all of it back")
 
 
+def test_what_has_changed_since_is_seen_in_the_recorded_file_systems(machine: Machine) -> None:
+    """Without fstab, and without the machine id by which it was known."""
+    point = machine.point()
+    shutil.rmtree(machine.root / "etc")
+    (machine.root / "boot/vmlinuz-1").write_text("ruined")
+    machine.mount("mnt")
+    changes = {c.path: c.status.name for c in machine.engine().diff(point, None, (), Job()).changes}
+    assert changes.pop(b"boot/vmlinuz-1") == "CHANGED"
+    assert {p for p, s in changes.items() if s == "DELETED"} == {b"etc", b"etc/fstab", b"etc/hosts", b"etc/machine-id"}
+    assert not any(p.startswith(b"boot") for p in changes)
+    machine.mount("elsewhere", [])
+    machine.root.mkdir()
+    with pytest.raises(RefusedError):
+        machine.engine().diff(point, None, (), Job())
+
+
 def test_without_boot_mounted_nothing_is_written_below_its_mount_point(machine: Machine) -> None:
     point = machine.point()
     machine.mount("mnt", [""])
