@@ -34,6 +34,7 @@ class FileSystem:
     model: str = ""
     serial: str = ""
     mounted: tuple[str, ...] = ()       # where it is mounted already
+    member: str = ""                    # of a btrfs on several devices: which one (UUID_SUB); a copy has the same
 
 
 @dataclass(frozen=True, slots=True)
