@@ -1,8 +1,8 @@
 """Which of the file systems that are here takes the place of each one that a point recorded.
 
-The same file system is known by its UUID and type. What is only like it (type, label, size) is proposed, and counts only
-where the admin names it himself and says `adopt`: onto another machine or a newly made disk. Pure: it looks at a survey
-alone.
+The same file system is known by its UUID and type. What is only like it (type, label, size) is proposed, and counts
+only where the admin names it himself and says `adopt`: onto another machine or a newly made disk. Pure: it looks at a
+survey alone.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from engine.rescue.survey import FoundStore, FoundSystem, Survey
 from engine.text import human_size, printable, shown_path
 
 EXACT, OTHER, MISSING = "exact", "other", "missing"
+_SAME = "the same UUID and type"
 _OFFERED = 0.85      # how much of a device a file system offers at least: the rest is inodes, journal and tables
 
 
@@ -83,13 +84,13 @@ def _named(one: Recorded, spec: str, survey: Survey) -> Row:
     if len(fits) > 1:
         return Row(one, None, f"{_list(fits)} are all {printable(spec)}", MISSING)
     against = _differs(one, fits[0])
-    return Row(one, fits[0], f"chosen; {against or _same(one)}", OTHER if against else EXACT)
+    return Row(one, fits[0], f"chosen; {against or _SAME}", OTHER if against else EXACT)
 
 
 def _found(one: Recorded, survey: Survey, taken: Collection[str], store: FoundStore | None) -> Row:
     same = _candidates(one, survey)
     if len(same) == 1:
-        return Row(one, same[0], _same(one), EXACT)
+        return Row(one, same[0], _SAME, EXACT)
     if same:
         return Row(one, None, f"{_list(same)} all have the UUID {printable(one.uuid)}: name one of them", MISSING)
     if one.fstype == "zfs":
@@ -145,10 +146,6 @@ def _likeness(one: Recorded, file_system: FileSystem) -> str:
     if _same_size(one, file_system):
         words.append(human_size(file_system.size))
     return ", ".join(words)
-
-
-def _same(one: Recorded) -> str:
-    return f"the same UUID {printable(one.uuid)} and type {printable(one.fstype)}"
 
 
 def _uuid(one: Recorded) -> str:

@@ -133,13 +133,16 @@ def test_from_a_rescue_system_in_one_command(moved: Moved, tmp_path: Path) -> No
     named = [w for d in moved.devices.values() for w in ("--device", d)]
     maps = [w for p, d in moved.devices.items() for w in ("--map", f"/{p}={d}")]
     words = [sys.executable, "-m", "tui.cli", "rescue", "open", "--store", str(moved.store), *named, *maps]
-    rollback = ["--", "rollback", "latest", "--yes", "--no-safety-point", "--scope", "files"]
+    rollback = ["--", "rollback", "latest", "--no-safety-point", "--scope", "files"]
 
-    def run(*more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*words, *more, *rollback], cwd=CHECKOUT, env=child_env(), capture_output=True, text=True)
+    def run(*more: str, last: str = "--yes") -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*words, *more, *rollback, last], cwd=CHECKOUT, env=child_env(), capture_output=True,
+                              text=True)
 
     refused = run()
     assert refused.returncode == 5 and "is not the file system that the point recorded" in refused.stderr
+    shown = run("--adopt", last="--dry-run")
+    assert "Adjusted to these file systems afterwards:" in shown.stdout and shown.stdout.count("-> UUID=") == 3
     done = run("--adopt")
     assert done.returncode in (0, 3) and ", verified." in done.stdout, done.stderr
     moved.mount("new")

@@ -29,15 +29,15 @@ _DETAILS = ("`rescue list` (or `rescue` alone) only reads: it shows the stores a
 
 def configure(parser: ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("words", metavar="list | shell | open [-- COMMAND …]", nargs="*",
-                        help="what to do (default: list); behind -- a command of Rollpoint with its options")
+    parser.add_argument("words", metavar="ACTION", nargs="*", help="list (the default), shell, or open, which may be "
+                        "followed by -- and a command of Rollpoint with its options")
     parser.add_argument("--system", metavar="DEVICE", help="the root file system of the broken system")
     parser.add_argument("--map", metavar="MOUNTPOINT=DEVICE", action="append", default=[], dest="mapped",
                         help="what to mount there, for example /boot=/dev/sdb1 (may be given again)")
     parser.add_argument("--point", metavar="POINT", help="whose file systems are looked for (default: that of COMMAND, "
                         "or the newest)")
     parser.add_argument("--adopt", action="store_true",
-                        help="also take file systems that are like the recorded ones, and another machine")
+                        help="accept named devices that are other ones than the recorded, and another machine")
     parser.add_argument("--device", metavar="DEVICE", action="append", default=[], dest="devices",
                         help="look at this device alone, also at a loop device (may be given again)")
     parser.add_argument("--share", metavar="SERVER:/PATH", action="append", default=[], dest="shares",
