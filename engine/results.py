@@ -148,11 +148,13 @@ class RollbackPlan:
     boot: tuple[str, ...] = ()          # boot sectors that change: "/dev/sda: boot code: zeroes -> GRUB 2 (…)"
     keep: tuple[bytes, ...] = ()        # live files that nobody can read, and that therefore stay
     reboot: tuple[str, ...] = ()        # why one is due afterwards; none for a tree that does not run
+    adopt: bool = False                 # onto other file systems than the recorded ones, or another machine
+    adjustments: tuple[str, ...] = ()   # lines adjusted to those afterwards: "/etc/fstab: UUID=… -> UUID=…"
 
     @property
     def empty(self) -> bool:
-        """Whether nothing differs, no file and no boot sector."""
-        return not self.diff.changes and not self.boot
+        """Whether nothing differs, no file and no boot sector, and nothing is to be adjusted."""
+        return not self.diff.changes and not self.boot and not self.adjustments
 
     @property
     def blocked(self) -> bool:
@@ -173,6 +175,7 @@ class RollbackResult:
     boot: Verdict | None = None         # whether the system will boot now; None where that was not touched
     boot_applied: tuple[str, ...] = ()  # boot sectors that were written, a line each
     reboot: tuple[str, ...] = ()        # why a reboot is due: until then the machine runs on as it was
+    adjusted: tuple[str, ...] = ()      # lines that were adjusted to other file systems after verifying
 
 
 @dataclass(frozen=True, slots=True)
