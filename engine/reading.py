@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
-from engine import audit, bootlook, bootpieces, points, rollback, scopes, software
+from engine import audit, bootlook, bootpieces, points, rollback, scopes, software, targets
 from engine.audit import AuditEntry
 from engine.bootlook import Kept, Layout, Loader
 from engine.bootpieces import BootShown, BootStatus
@@ -16,7 +16,7 @@ from engine.entries import Change, Diff, Entry, Kind, Life, Version, compare
 from engine.errors import UsageError
 from engine.events import Job
 from engine.points import RestorePoint
-from engine.replica import bootsaved, layout, query, room
+from engine.replica import bootsaved, query, room
 from engine.replica.content import Contents
 from engine.results import FileContent, Measure, ScopeChoice, Software, StoreStatus
 from engine.session import Session, clean_errors
@@ -92,8 +92,9 @@ class Reader(Session):
             if newer is not None:
                 yield from query.diff_points(catalog, older, newer, paths)
                 return
-            layout.check_source(store, os.fsencode(self.config.root))
-            yield from query.diff_live(store, self.config, catalog, older, paths, job or Job()).changes
+            targets.check_machine(store, self.config, older)
+            config = targets.widened(self.config, targets.present(self.config, older))
+            yield from query.diff_live(store, config, catalog, older, paths, job or Job()).changes
 
     def change(self, older: RestorePoint, newer: RestorePoint | None, path: bytes) -> Change | None:
         """Return how one path (and not what is below it) changed, None where it did not."""

@@ -146,11 +146,13 @@ class RollbackPlan:
     kernels: tuple[str, ...] = ()
     boot: tuple[str, ...] = ()          # boot sectors that change: "/dev/sda: boot code: zeroes -> GRUB 2 (…)"
     keep: tuple[bytes, ...] = ()        # live files that nobody can read, and that therefore stay
+    adopt: bool = False                 # onto other file systems than the recorded ones, or another machine
+    adjustments: tuple[str, ...] = ()   # lines adjusted to those afterwards: "/etc/fstab: UUID=… -> UUID=…"
 
     @property
     def empty(self) -> bool:
-        """Whether nothing differs, no file and no boot sector."""
-        return not self.diff.changes and not self.boot
+        """Whether nothing differs, no file and no boot sector, and nothing is to be adjusted."""
+        return not self.diff.changes and not self.boot and not self.adjustments
 
     @property
     def blocked(self) -> bool:
@@ -170,6 +172,7 @@ class RollbackResult:
     seconds: float
     boot: Verdict | None = None         # whether the system will boot now; None where that was not touched
     boot_applied: tuple[str, ...] = ()  # boot sectors that were written, a line each
+    adjusted: tuple[str, ...] = ()      # lines that were adjusted to other file systems after verifying
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,14 @@ import secrets
 import stat
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from engine import bootpieces, software, targets
+from engine import adopting, bootpieces, software, targets
+from engine.adopting import Adoption
 from engine.config import Config
 from engine.entries import Diff, Entry, Kind, Status
 from engine.errors import DamageError, RefusedError
@@ -44,19 +45,24 @@ _SPARE = 16 << 20
 @dataclass(frozen=True, slots=True)
 class Applied:
     """What applying came to: how many entries changed, what still differs (printable lines), seconds, the boot sectors
-    that were written, and whether the system will boot now (None: it has no bearing on that)."""
+    that were written, whether the system will boot now (None: it has no bearing on that), and the lines that were
+    adjusted to other file systems than the recorded ones."""
 
     count: int
     differences: tuple[str, ...]
     seconds: float
     boot: tuple[str, ...]
     verdict: Verdict | None
+    adjusted: tuple[str, ...] = ()
 
 
-def plan(store: Store, config: Config, catalog: Catalog, point: RestorePoint, scope: Scope, job: Job) -> RollbackPlan:
-    """Return what going back to `point` would change; nothing is touched."""
-    target = targets.look(config, catalog, point, scope)
+def plan(store: Store, config: Config, catalog: Catalog, point: RestorePoint, scope: Scope, job: Job, *,
+         adopt: bool = False) -> RollbackPlan:
+    """Return what going back to `point` would change; nothing is touched. `adopt`: onto other file systems than the
+    recorded ones, or another machine."""
+    target = targets.look(config, catalog, point, scope, adopt=adopt)
     scope = targets.sparing(scope, target)
+    adoption = adopting.look(store, config, catalog, point, scope) if adopt else adopting.Adoption((), ())
     config = sparing(config, point, scope, target.places)
     root = os.path.realpath(os.fsencode(config.root))
     now = query.diff_live(store, config, catalog, point, scope.paths, job)
@@ -64,7 +70,8 @@ def plan(store: Store, config: Config, catalog: Catalog, point: RestorePoint, sc
     hidden = unreadable(now, root)
     diff = inverted(Diff(now.older, now.newer, tuple(c for c in now.changes if c.path not in hidden)))
     listed = query.points(store)
-    findings = [*_findings(store, config, catalog, point, scope, diff, root), *target.findings]
+    findings = [*_machine(store, config, point, adopt), *_findings(store, config, catalog, point, scope, diff, root),
+                *target.findings, *adopting.findings(adoption, root)]
     findings += [Finding("warning", f"{shown_path(p)} cannot be read, so no point can hold it: it stays as it is",
                          "roll back as root") for p in hidden]
     changed = software.compare(software.LiveFiles(root), software.PointFiles(store, catalog, point.number),
@@ -76,7 +83,8 @@ def plan(store: Store, config: Config, catalog: Catalog, point: RestorePoint, sc
         point, printable(root), scope.words, diff, tuple(p for p in listed if p.number > point.number),
         tuple(printable(os.fsencode(p)) for p in config.excludes),
         tuple(shown_path(os.fsencode(d).strip(b"/")) for d in config.databases), tuple(findings),
-        _commands(store, config, point, scope), changed.packages, changed.kernels, pieces.words, tuple(hidden))
+        _commands(store, config, point, scope), changed.packages, changed.kernels, pieces.words, tuple(hidden),
+        adopt, adoption.words)
 
 
 def sparing(config: Config, point: RestorePoint, scope: Scope, places: Sequence[bytes]) -> Config:
@@ -106,6 +114,16 @@ def inverted(diff: Diff) -> Diff:
     return Diff(diff.newer, diff.older, changes)
 
 
+def _machine(store: Store, config: Config, point: RestorePoint, adopt: bool) -> Iterator[Finding]:
+    try:
+        targets.check_machine(store, config, point)
+    except RefusedError as error:
+        if adopt:
+            yield Finding("warning", f"adopted: {error.message}")
+        else:
+            yield Finding("blocker", error.message, error.hint)
+
+
 def _findings(store: Store, config: Config, catalog: Catalog, point: RestorePoint, scope: Scope, diff: Diff,
               root: bytes) -> Iterator[Finding]:
     if bootsaved.only_boot(point):
@@ -114,10 +132,6 @@ def _findings(store: Store, config: Config, catalog: Catalog, point: RestorePoin
     elif point.state != "ok":
         yield Finding("blocker", f"point {point.id} is damaged: {point.problems[0] if point.problems else ''}",
                       "choose another point; `rollpoint verify` says what is damaged")
-    try:
-        targets.check_machine(store, config, point)
-    except RefusedError as error:
-        yield Finding("blocker", error.message, error.hint)
     left = interrupted(store)
     if left:
         yield Finding("blocker", left, "finish it with `rollpoint rollback --resume` or `--undo` first")
@@ -127,22 +141,28 @@ def _findings(store: Store, config: Config, catalog: Catalog, point: RestorePoin
         if catalog.at(path, point.number) is None and not os.path.lexists(os.path.join(root, path)):
             yield Finding("blocker", f"{shown_path(path)} is neither in the point nor on the system",
                           "check the path")
-    yield from _room(diff, root)
+    tops = _tops(diff, root)
+    for place in sorted(set(tops.values())):
+        if os.statvfs(place).f_flag & os.ST_RDONLY:
+            yield Finding("blocker", f"{printable(place)} is mounted read-only, and something in it would change",
+                          f"mount -o remount,rw {printable(place)}")
+    yield from _room(diff, tops)
 
 
-def _room(diff: Diff, root: bytes) -> Iterator[Finding]:
+def _tops(diff: Diff, root: bytes) -> dict[bytes, bytes]:
+    """Return for each directory in which something changes the top of the file system that it lies on, or will."""
+    return {parent: _top(root, parent) for parent in {os.path.dirname(change.path) for change in diff.changes}}
+
+
+def _room(diff: Diff, tops: Mapping[bytes, bytes]) -> Iterator[Finding]:
     """Yield a blocker for each file system (a small /boot too) that could not hold what is put back: deletions come
     after the copies, and a file that is replaced is there twice for a moment."""
     grows: dict[bytes, int] = defaultdict(int)
     largest: dict[bytes, int] = defaultdict(int)
-    tops: dict[bytes, bytes] = {}
     for change in diff.changes:
         if change.new is None or change.status is Status.ATTRS:
             continue
-        parent = os.path.dirname(change.path)
-        if parent not in tops:
-            tops[parent] = _top(root, parent)
-        place = tops[parent]
+        place = tops[os.path.dirname(change.path)]
         grows[place] += change.new.size - (change.old.size if change.old else 0)
         if change.old is not None:
             largest[place] = max(largest[place], change.new.size)
@@ -232,15 +252,17 @@ def protected(store: Store) -> dict[str, str]:
 
 
 def begin(store: Store, config: Config, point: RestorePoint, scope: Scope, safety: str | None,
-          keep: Sequence[bytes] = (), *, undo: bool = False, of: str = "") -> dict[str, Any]:
+          keep: Sequence[bytes] = (), *, undo: bool = False, of: str = "", adoption: Adoption | None = None
+          ) -> dict[str, Any]:
     """Write the journal of a rollback that is about to change the target, and return it. `of` is the id of the rollback
-    that this one undoes."""
+    that this one undoes, `adoption` what is adjusted to other file systems (None: they are the recorded ones)."""
     now, root = datetime.now(UTC), os.path.realpath(os.fsencode(config.root))
     entry = {"id": of or f"{now:%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(4)}", "phase": "applying", "point": point.id,
              "root": printable(root), "root_uuid": targets.identity(root),
              "scope": [printable(os.fsencode(w)) for w in scope.words], "paths": _hex(scope.paths),
              "but": _hex(scope.but), "mounts": _hex(scope.mounts), "boot": scope.boot, "keep": _hex(keep),
-             "safety": safety, "undo": undo, "user": user_name(), "pid": os.getpid(),
+             "safety": safety, "undo": undo,
+             "adopt": None if adoption is None else adoption.document(), "user": user_name(), "pid": os.getpid(),
              "started": now.strftime("%Y-%m-%d %H:%M:%S UTC")}
     write_document(store.place(JOURNAL), entry)
     bootpieces.tidy(store, str(entry["id"]))
@@ -269,11 +291,12 @@ def apply(store: Store, config: Config, point: RestorePoint, scope: Scope, entry
     """
     started = time.monotonic()
     step("rollback-begun")
-    targets.check(config, point, scope)         # resumed after a restart, other disks may be mounted, or none
+    # Resumed after a restart, other disks may be mounted, or none.
+    targets.check(config, point, scope, adopt=entry.get("adopt") is not None)
     config = sparing(config, point, scope, [one.place for one in targets.involved(point, scope) if one.place])
     undo = bool(entry["undo"])
     boot, left = bootpieces.restore(store, config, entry, job) if undo else ((), ())
-    count, differences = _apply_files(store, config, point, scope, entry, job, expected)
+    count, differences, adjusted = _apply_files(store, config, point, scope, entry, job, expected)
     os.sync()
     if not undo:
         boot, left = bootpieces.restore(store, config, entry, job)
@@ -282,12 +305,12 @@ def apply(store: Store, config: Config, point: RestorePoint, scope: Scope, entry
     if undo:
         bootpieces.tidy(store)
     step("rollback-done")
-    return Applied(count, (*differences, *left), time.monotonic() - started, boot, verdict)
+    return Applied(count, (*differences, *left), time.monotonic() - started, boot, verdict, adjusted)
 
 
 def _apply_files(store: Store, config: Config, point: RestorePoint, scope: Scope, entry: dict[str, Any], job: Job,
-                 expected: int | None) -> tuple[int, list[str]]:
-    """Return how many entries changed, and what still differs."""
+                 expected: int | None) -> tuple[int, list[str], tuple[str, ...]]:
+    """Return how many entries changed, what still differs, and what was adjusted afterwards."""
     with Catalog.open(store) as catalog, _opened(
             store, config, catalog, point, entry, job) as (source, target, listed):
         _split_links(catalog, point, target.path, scope, job)
@@ -309,7 +332,10 @@ def _apply_files(store: Store, config: Config, point: RestorePoint, scope: Scope
                 break
         for problem in unwritten if differences else ():
             job.warn(message(problem))
-    return count, differences
+        step("rollback-verified")
+        adjusted = adopting.apply(target.path, entry["adopt"]) if entry.get("adopt") else []
+        step("rollback-adjusted")
+    return count, differences, tuple(adjusted)
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from engine import points, retention, rollback, scopes, targets
+from engine import adopting, points, retention, rollback, scopes, targets
+from engine.adopting import Adoption
 from engine.config import Config, Retention
 from engine.configsave import save_rules
 from engine.errors import ChangedError, NoRoomError, RefusedError, RollpointError, UsageError
@@ -128,10 +129,12 @@ class Engine(Reader):
 
     # --- going back --------------------------------------------------------------------------------------------------
 
-    def plan(self, point: RestorePoint, scope: Sequence[str], job: Job) -> RollbackPlan:
-        """Return what rolling back to a point would change (`scope`: see engine/scopes.py); touches nothing."""
+    def plan(self, point: RestorePoint, scope: Sequence[str], job: Job, *, adopt: bool = False) -> RollbackPlan:
+        """Return what rolling back to a point would change (`scope`: see engine/scopes.py); touches nothing. `adopt`:
+        onto other file systems than the point recorded, or another machine (see engine/adopting.py)."""
         with self._catalog() as (store, catalog):
-            return rollback.plan(store, self.config, catalog, point, scopes.resolve(scope, self.config, point), job)
+            resolved = scopes.resolve(scope, self.config, point)
+            return rollback.plan(store, self.config, catalog, point, resolved, job, adopt=adopt)
 
     def rollback(self, plan: RollbackPlan, job: Job, *, safety_point: bool = True) -> RollbackResult:
         """Carry out a plan: a safety point first (unless told not to), then the journal, the copies, verification."""
@@ -142,22 +145,31 @@ class Engine(Reader):
         with clean_errors(), self._writing(store, "rollback", job):
             if rollback.interrupted(store):
                 raise RefusedError(rollback.interrupted(store), hint="use --resume or --undo")
-            scope = self._settled_scope(store, plan.point, scope)
+            scope, adoption = self._settled_scope(store, plan, scope)
             rollback.same_boot(store, self.config, plan, scope)
             safety = self._safety_point(store, plan.point, scope, job) if safety_point else None
             point = points.resolve(query.points(store), plan.point.id)
             entry = rollback.begin(store, self.config, point, scope, safety.id if safety else None,
-                                   plan.keep)
+                                   plan.keep, adoption=adoption)
             done = rollback.apply(store, self.config, point, scope, entry, job, len(plan.diff.changes))
         return self._rolled_back(store, "rollback", point, safety, done)
 
-    def _settled_scope(self, store: Store, point: RestorePoint, scope: Scope) -> Scope:
-        """Return the scope less what must stay for what is mounted there now. Raises RefusedError, as in the plan."""
-        targets.check_machine(store, self.config, point)
+    def _settled_scope(self, store: Store, plan: RollbackPlan, scope: Scope) -> tuple[Scope, Adoption | None]:
+        """Return the scope less what must stay for what is mounted there now, and what is adjusted to that. Raises
+        RefusedError, as in the plan."""
+        if not plan.adopt:
+            targets.check_machine(store, self.config, plan.point)
         with Catalog.open(store) as catalog:
-            target = targets.look(self.config, catalog, point, scope)
-        rollback.check(target.findings)
-        return targets.sparing(scope, target)
+            target = targets.look(self.config, catalog, plan.point, scope, adopt=plan.adopt)
+            rollback.check(target.findings)
+            scope = targets.sparing(scope, target)
+            if not plan.adopt:
+                return scope, None
+            adoption = adopting.look(store, self.config, catalog, plan.point, scope)
+        if adoption.words != plan.adjustments:
+            raise RefusedError("the file systems are not those for which this was planned; nothing was changed",
+                               hint="look at the plan again")
+        return scope, adoption
 
     def _safety_point(self, store: Store, point: RestorePoint, scope: Scope, job: Job) -> RestorePoint:
         """Take the point that an undo goes back to: of all that the rollback will change, whatever fstab says."""
@@ -170,7 +182,7 @@ class Engine(Reader):
                      done: Applied) -> RollbackResult:
         self._audit(store, verb, point.id, "differences" if done.differences else "done", "; ".join(done.boot))
         return RollbackResult(point, safety, done.count, not done.differences, done.differences, done.seconds,
-                              done.verdict, done.boot)
+                              done.verdict, done.boot, done.adjusted)
 
     def resume(self, job: Job) -> RollbackResult:
         """Finish an interrupted rollback."""

@@ -8,6 +8,7 @@ left alone.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -40,9 +41,10 @@ def look(config: Config, catalog: Catalog, point: RestorePoint, scope: Scope, *,
     """Compare what is mounted below the root with what the point recorded. `adopt`: other file systems than the
     recorded ones are taken too."""
     root = os.path.realpath(os.fsencode(config.root))
-    table = mounts.mounts()
+    sources = involved(point, scope)
+    table = _mounts(root, sources)
     places, findings = [], []
-    for one in involved(point, scope):
+    for one in sources:
         there = mounted_at(root, one.place, table)
         found = list(_judge(one, there, root, adopt))
         findings += found
@@ -67,11 +69,20 @@ def look(config: Config, catalog: Catalog, point: RestorePoint, scope: Scope, *,
 def check(config: Config, point: RestorePoint, scope: Scope, *, adopt: bool = False) -> None:
     """Raise RefusedError when a file system that the rollback acts on is not the one that the point recorded."""
     root = os.path.realpath(os.fsencode(config.root))
-    table = mounts.mounts()
-    for one in involved(point, scope):
+    sources = involved(point, scope)
+    table = _mounts(root, sources)
+    for one in sources:
         for finding in _judge(one, mounted_at(root, one.place, table), root, adopt):
             if finding.level == "blocker":
                 raise RefusedError(f"the rollback is blocked: {finding.text}", hint=finding.hint)
+
+
+def _mounts(root: bytes, sources: Sequence[Recorded]) -> list[Mount]:
+    """Return all mounts, after a look into the recorded places: what is mounted on demand (autofs) is so by then."""
+    for one in sources:
+        with contextlib.suppress(OSError):
+            os.scandir(os.path.join(root, one.place)).close()
+    return mounts.mounts()
 
 
 def check_machine(store: Store, config: Config, point: RestorePoint) -> None:
@@ -105,6 +116,15 @@ def involved(point: RestorePoint, scope: Scope) -> list[Recorded]:
         return list(sources)
     holders = {max((s.place for s in sources if _in(path, s.place)), key=len, default=b"") for path in scope.paths}
     return [one for one in sources if one.place in holders or any(_in(one.place, path) for path in scope.paths)]
+
+
+def present(config: Config, point: RestorePoint) -> list[bytes]:
+    """Return the recorded mount points, besides the root, at which the recorded file system is mounted now."""
+    root = os.path.realpath(os.fsencode(config.root))
+    sources = [one for one in recorded(point.doc.get("sources")) if one.place]
+    table = _mounts(root, sources)
+    there = ((one, mounted_at(root, one.place, table)) for one in sources)
+    return [one.place for one, now in there if now is not None and not _against(one, now)]
 
 
 def sparing(scope: Scope, target: Target) -> Scope:

@@ -52,6 +52,7 @@ class Recorded:
     used: int = 0
     within: str = ""
     plain: bool = False
+    partuuid: str = ""
 
     @property
     def mount(self) -> str:
@@ -68,7 +69,7 @@ def recorded(sources: Any) -> tuple[Recorded, ...]:
         kind, uuid, device, label = (str(source.get(key) or "") for key in ("type", "uuid", "device", "label"))
         size, used = (v if isinstance(v := source.get(key), int) else 0 for key in ("size", "used"))
         found.append(Recorded(_place(source), kind, uuid, device, label, size, used, _within(source),
-                              source.get("plain") is True))
+                              source.get("plain") is True, str(source.get("partuuid") or "")))
     return tuple(found)
 
 
@@ -77,6 +78,7 @@ def described(one: Recorded) -> dict[str, Any]:
     entry: dict[str, Any] = {"mount": shown_path(one.place), "type": one.fstype, "device": one.device,
                              "uuid": one.uuid, "size": one.size, "used": one.used}
     entry |= {"label": one.label} if one.label else {}
+    entry |= {"partuuid": one.partuuid} if one.partuuid else {}
     entry |= {"within": printable(one.within)} if one.within else {}
     entry |= {"plain": True} if one.plain else {}
     if inner_path(entry["mount"]) != one.place:         # names that printable text cannot hold
@@ -112,31 +114,32 @@ def mounted_at(root: bytes, place: bytes, table: Sequence[Mount] | None = None) 
     if plain and place:
         return None
     within = b"" if plain else mount.root.strip(b"/")
-    uuid, label = names_of(mount)
+    uuid, label, partuuid = names_of(mount)
     room = os.statvfs(path)
     return Recorded(place, printable(mount.fstype), uuid, printable(mount.source), label,
                     room.f_blocks * room.f_frsize, (room.f_blocks - room.f_bfree) * room.f_frsize,
-                    os.fsdecode(within), plain)
+                    os.fsdecode(within), plain, partuuid)
 
 
-def names_of(mount: Mount) -> tuple[str, str]:
-    """Return UUID and label of the file system that is mounted, "" for what nobody can say: as root from the device
-    itself, since udev may not have looked (on a rescue CD) or not again, else from the links that udev made."""
+def names_of(mount: Mount) -> tuple[str, str, str]:
+    """Return UUID, label and PARTUUID of the file system that is mounted, "" for what nobody can say: as root from the
+    device itself, since udev may not have looked (on a rescue CD) or not again, else from the links that udev made."""
     device = mount.source
     if not device.startswith(b"/"):
-        return "", ""
+        return "", "", ""
     if not os.path.exists(device):
         device = b"/dev/block/" + mount.device          # /dev/root
     if os.geteuid() == 0:
         with contextlib.suppress(ToolError):
-            return probed(device)
-    return _linked(b"/dev/disk/by-uuid", device), _linked(b"/dev/disk/by-label", device)
+            return parse_probed(call(["blkid", "-p", "-o", "export", device], ok=(0, 2), timeout=20))
+    uuid, label, partuuid = (_linked(b"/dev/disk/by-" + n, device) for n in (b"uuid", b"label", b"partuuid"))
+    return uuid, label, partuuid
 
 
-def probed(device: bytes) -> tuple[str, str]:
-    """Return UUID and label as blkid(8) reads them from a device. Raises ToolError."""
-    found = parse_blkid(b"DEVNAME=x\n" + call(["blkid", "-p", "-o", "export", device], ok=(0, 2), timeout=20)).all
-    return (found[0].uuid, found[0].label) if found else ("", "")
+def parse_probed(out: bytes) -> tuple[str, str, str]:
+    """Return UUID, label and PARTUUID from `blkid -p -o export`, which has another name for the last one."""
+    found = parse_blkid(b"DEVNAME=x\n" + out.replace(b"\nPART_ENTRY_UUID=", b"\nPARTUUID=")).all
+    return (found[0].uuid, found[0].label, found[0].partuuid) if found else ("", "", "")
 
 
 def _linked(directory: bytes, device: bytes) -> str:

@@ -213,8 +213,8 @@ def store_in(directory: str) -> FoundStore | None:
     if found is None:
         return None
     mount = mount_of(path)
-    uuid, label = names_of(mount)
-    on = FileSystem(os.fsdecode(mount.source), os.fsdecode(mount.fstype), uuid, label,
+    uuid, label, partuuid = names_of(mount)
+    on = FileSystem(os.fsdecode(mount.source), os.fsdecode(mount.fstype), uuid, label, partuuid,
                     mounted=(os.fsdecode(mount.point),))
     return _store(on, {"path": os.fsdecode(path), **found})
 

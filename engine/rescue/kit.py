@@ -28,16 +28,19 @@ _ROOM = 4  # times the kit's size: with less left on the disk the room is for po
 _README = """\
 Rollpoint {version}: what to do when the machine does not boot any more.
 
-1. Boot a rescue CD, become root, mount the disk that holds this directory:  mount -o ro /dev/sdX1 /mnt
-2. Is there Python 3.11 or newer?      python3 /mnt/PATH/rescue/rollpoint.pyz --store /mnt/PATH list
-   The whole program, full screen:     python3 /mnt/PATH/rescue/rollpoint.pyz --store /mnt/PATH --root /target
+1. Boot a rescue CD, become root, mount the disk that holds this directory:  mount /dev/sdX1 /mnt
+2. Is there Python 3.11 or newer?      python3 /mnt/PATH/rescue/rollpoint.pyz rescue
+   shows the stores and systems on all disks. Back to the newest point, /boot and boot sectors too:
+                                       python3 .../rollpoint.pyz rescue open -- rollback latest
+   The whole program, full screen:     python3 .../rollpoint.pyz rescue open
+   Everything mounted by hand instead: ... --store /mnt/PATH --root /target rollback POINT
    One point into a directory:         ... --store /mnt/PATH restore POINT --to /target/new
-   Back to a point, boot pieces too:   ... --store /mnt/PATH --root /target rollback POINT
+   A new disk, other file systems:     ... rescue open --adopt -- rollback latest    (says what it adjusts)
 3. No Python? rsync, zstd and a shell are enough:
                                        sh /mnt/PATH/rescue/restore.sh /mnt/PATH list
                                        sh /mnt/PATH/rescue/restore.sh /mnt/PATH POINT /target/new
 4. /mnt/PATH is the store, the directory that holds store.yaml; /target is where the broken system is mounted.
-   A rollback needs the store writable (mount -o remount,rw /mnt), everything else reads only.
+   A rollback needs the store writable (not mounted with -o ro), everything else reads only.
 5. Are these files whole?              cd HERE && sha256sum -c SHA256SUMS
 {notes}"""
 

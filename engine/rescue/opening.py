@@ -64,10 +64,10 @@ def refuse(mapping: Mapping) -> None:
 
 
 @contextmanager
-def open_target(store: FoundStore, mapping: Mapping) -> Iterator[Opened]:
+def open_target(store: FoundStore, mapping: Mapping, *, chroot: bool = False) -> Iterator[Opened]:
     """Mount the store and each row of the mapping writable below /run/rollpoint, in a mount namespace of this process
     alone, and unmount all of it at the end: what is still at work in there then (a rollback that goes on by itself)
-    keeps it until it ends.
+    keeps it until it ends. With `chroot` the system gets /dev, /proc, /sys and /run, for its own programs to run in.
 
     For a program that has no threads: a screen leaves the app with `words`. Raises RefusedError when the mapping must
     not be opened, RollpointError.
@@ -81,8 +81,11 @@ def open_target(store: FoundStore, mapping: Mapping) -> Iterator[Opened]:
     try:
         target.begin()
         place = target.store(store)
-        notes = [note for row in mapping.rows for note in target.add(row)]
-        yield Opened(place, target.root, tuple(notes))
+        for row in mapping.rows:
+            target.add(row)
+        if chroot:
+            target.add_kernel()
+        yield Opened(place, target.root, tuple(target.notes))
     finally:
         target.end()
 
@@ -98,9 +101,11 @@ def others() -> list[int]:
 
 
 class _Target:
-    """What is being mounted below BASE, on a small file system in memory that nobody else sees."""
+    """What is being mounted below BASE, on a small file system in memory that nobody else sees; `notes` are what the
+    admin should know of it."""
 
     def __init__(self) -> None:
+        self.notes: list[str] = []
         self.root = os.path.join(BASE, b"root")
         self._mounted: list[bytes] = []
 
@@ -120,11 +125,12 @@ class _Target:
         self._device(store.on, where, "" if store.on.fstype != "btrfs" else "/")
         return os.path.join(where, os.fsencode(store.path)) if store.path else where
 
-    def add(self, row: Row) -> list[str]:
-        """Mount what is here for a recorded file system; returns what the admin should know."""
+    def add(self, row: Row) -> None:
+        """Mount what is here for a recorded file system."""
         one, shown = row.recorded, shown_path(row.recorded.place)
         if row.device is None:
-            return [f"{shown} is not mounted: {row.why}"]
+            self.notes.append(f"{shown} is not mounted: {row.why}")
+            return
         where = os.path.join(self.root, one.place) if one.place else self.root
         made = _make_way(self.root, one.place)
         if one.within and row.device.fstype != "btrfs":
@@ -135,19 +141,27 @@ class _Target:
             self._mount(["--bind", os.path.join(part, os.fsencode(one.within))], where)
         else:
             self._device(row.device, where, one.within)
-        return [f"{shown} was missing: the directory to mount on was made"] if made else []
+        if made:
+            self.notes.append(f"{shown} was missing: the directory to mount on was made")
+
+    def add_kernel(self) -> None:
+        """Mount what the kernel shows, so that programs of the system can run in a chroot."""
+        for name, words in ((b"dev", ["--rbind", "/dev"]), (b"proc", ["-t", "proc", "proc"]),
+                            (b"sys", ["--rbind", "/sys"]), (b"run", ["-t", "tmpfs", "-o", "mode=0755", "tmpfs"])):
+            _make_way(self.root, name)
+            self._mount(words, os.path.join(self.root, name))
 
     def _device(self, on: FileSystem, where: bytes, within: str) -> None:
         options = {"btrfs": "rw,subvol=/" + within.strip("/"), "nfs": _NFS}.get(on.fstype, "rw")
         kind = ["-t", on.fstype] if on.fstype else []
+        elsewhere = next((f"; it is mounted at {printable(m)}: unmount it there" for m in on.mounted), "")
         try:
             self._mount([*kind, "-o", options, os.fsencode(on.device)], where)
         except ToolError as error:
-            there = [m for m in on.mounted if m != "/"]
-            hint = "look at it with `dmesg`; a damaged file system needs fsck (xfs_repair) first"
-            if there:
-                hint = f"it is mounted at {printable(there[0])}: unmount it there, or make that mount writable"
-            raise RollpointError(f"{printable(on.device)} cannot be mounted: {error.message}", hint=hint) from error
+            raise RollpointError(f"{printable(on.device)} cannot be mounted: {error.message}{elsewhere}",
+                                 hint="look at `dmesg`; a damaged file system needs fsck (xfs_repair) first") from error
+        if os.statvfs(where).f_flag & os.ST_RDONLY:         # mount(8) does so where it cannot be written
+            self.notes.append(f"{printable(on.device)} could only be mounted read-only{elsewhere}")
 
     def _mount(self, words: Sequence[str | bytes], where: bytes) -> None:
         patiently(["mount", *words, where], _SECONDS)
@@ -160,7 +174,7 @@ class _Target:
         deadline = time.monotonic() + _BUSY_SECONDS
         while self._mounted:
             try:
-                call(["umount", self._mounted[-1]], timeout=_SECONDS)
+                call(["umount", "--recursive", self._mounted[-1]], timeout=_SECONDS)
             except ToolError:
                 if time.monotonic() < deadline:
                     time.sleep(0.1)

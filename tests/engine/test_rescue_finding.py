@@ -197,6 +197,23 @@ def test_a_closed_container_is_named_with_what_to_do(made: Loops) -> None:
     assert any(f"{disk} is an encrypted volume: open it with cryptsetup open {disk}" in n for n in found.notes), found
 
 
+def test_what_cannot_be_activated_is_a_note(made: Loops, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A tool that fails: the disks are looked at all the same. Without being asked none of them is run."""
+    disk = made.make()
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "vgchange").write_text(f"#!/bin/sh\necho \"$@\" > {tmp_path}/called\necho no such device >&2\nexit 5\n")
+    (tools / "vgchange").chmod(0o755)
+    (tools / "mdadm").write_text(f"#!/bin/sh\necho \"$@\" >> {tmp_path}/called\n")
+    (tools / "mdadm").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    assert survey(Job(), devices=[disk]).notes == () and not (tmp_path / "called").exists()
+    found = survey(Job(), devices=[disk], activate=True)
+    assert [n for n in found.notes if "no such device" in n and n.startswith("LVM was not activated")]
+    assert (tmp_path / "called").read_text() == "-ay\n--assemble --scan\n"
+    assert [f.device for f in found.file_systems] == [disk]
+
+
 def test_hostile_disks(made: Loops, tmp_path: Path) -> None:
     """Links out of the disk, a FIFO, endless and unprintable names, a document that unfolds, a tree without end."""
     secret = tmp_path / "outside"

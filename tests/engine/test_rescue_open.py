@@ -173,6 +173,16 @@ def test_json_and_the_exit_code_are_those_of_the_command(rescue: Rescue) -> None
     assert unconfirmed.returncode == 6, unconfirmed.stderr
 
 
+def test_a_shell_with_the_system_ready_for_chroot(rescue: Rescue, tmp_path: Path) -> None:
+    done = rescue.rescue("shell", answer=f"cat {BASE_PATH}/root/etc/hosts; ls -d {BASE_PATH}/store/web1/store/tree\n"
+                         f"stat -f -c %T {BASE_PATH}/root/proc; test -c {BASE_PATH}/root/dev/null && echo a device\n"
+                         f"echo since > {BASE_PATH}/root/etc/hosts; exit 7\n")
+    assert done.returncode == 7, done.stderr
+    said = done.stdout.splitlines()
+    assert said[-4:] == ["then", f"{BASE_PATH}/store/web1/store/tree", "proc", "a device"], done.stdout
+    assert (rescue.open("") / "etc/hosts").read_text() == "since\n"
+
+
 def test_two_stores_are_listed_and_one_of_them_is_named(rescue: Rescue) -> None:
     rescue.loops.mount(rescue.disk, rescue.place / "backup")
     shutil.copytree(rescue.place / "backup/web1/store", rescue.place / "backup/old copy", symlinks=True)
@@ -195,6 +205,18 @@ def test_a_store_that_is_mounted_already_is_named_as_a_directory(rescue: Rescue)
                          devices=list(rescue.machine.devices.values()))
     must_have_gone_back(done)
     rescue.must_be_back()
+
+
+def test_a_store_that_is_mounted_read_only_elsewhere(rescue: Rescue) -> None:
+    """As the rescue system has done it by itself."""
+    there = rescue.loops.mount(rescue.disk, rescue.place / "backup", "-o", "ro")
+    assert rescue.rescue("list", "--json").returncode == 0
+    listed = rescue.rescue("open", "--json", "--", "list")
+    assert listed.returncode == 0
+    note = f"{rescue.disk} could only be mounted read-only; it is mounted at {there}: unmount it there"
+    assert note in listed.stderr, listed.stderr
+    rescue.loops.umount(there)
+    assert "read-only" not in rescue.rescue("open", "--json", "--", "list").stderr
 
 
 def test_a_clone_of_the_root_is_refused_until_it_is_named(rescue: Rescue) -> None:
@@ -260,9 +282,44 @@ def test_a_store_on_the_root_that_is_rolled_back(made: Loops, tmp_path: Path) ->
     assert [p.number for p in machine.engine().points()] == [2, 1]
 
 
-@pytest.mark.parametrize("words", [["close"], ["list", "--map", "boot"], ["list", "--map", "/boot="], ["open", "--",
-                         "rescue"], ["list", "more"], ["list", "--device", "/dev/nope"], ["open", "--json"]])
+@pytest.mark.parametrize("words", [
+    ["close"], ["list", "--map", "boot"], ["list", "--map", "/boot="], ["open", "--", "rescue"], ["list", "more"],
+    ["shell", "x"], ["list", "--device", "/dev/nope"], ["open", "--json"],
+])
 def test_what_makes_no_sense_is_a_usage_error(words: list[str]) -> None:
     done = subprocess.run([sys.executable, "-m", "tui.cli", "rescue", *words], cwd=CHECKOUT, env=child_env(),
                           capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert done.returncode == 2, done.stderr
+
+
+_OPENING = """
+import sys
+from engine.events import Job
+from engine.rescue import choosing, opening
+from engine.rescue.finding import survey
+from engine.rescue.mapping import propose
+from engine.run import Process
+found = survey(Job(), devices=sys.argv[2:])
+store = choosing.store(found)
+mapping = propose(choosing.point(store).sources, found, store=store)
+def mounted():
+    with open("/proc/self/mounts") as file:
+        return sum(opening.BASE.decode() in line for line in file)
+with opening.open_target(store, mapping) as opened:
+    print(mounted(), open(opened.root + b"/etc/hosts").read().strip())
+    if sys.argv[1] == "busy":
+        work = Process(["sleep", "600"])
+        print(opening.others() == [work.pid])
+print(mounted())
+if sys.argv[1] == "busy":
+    work.abandon()
+"""
+
+
+@pytest.mark.parametrize(("how", "left"), [("idle", 0), ("busy", 5)])
+def test_all_is_unmounted_unless_something_is_still_at_work_in_it(rescue: Rescue, how: str, left: int) -> None:
+    """A rollback that a screen has started goes on when the screen is left."""
+    done = subprocess.run([sys.executable, "-c", _OPENING, how, *rescue.devices], cwd=CHECKOUT, env=child_env(),
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["5", "then", *(["True"] if how == "busy" else []), str(left)]

@@ -57,6 +57,22 @@ def test_whatever_has_become_of_fstab_the_recorded_file_systems_come_back(machin
     must_equal(ruined, record(str(machine.root)), "undo did not bring all of it back")
 
 
+def test_what_has_changed_since_is_seen_in_the_recorded_file_systems(machine: Machine) -> None:
+    """Without fstab, and without the machine id by which it was known."""
+    point = machine.point()
+    shutil.rmtree(machine.root / "etc")
+    (machine.root / "boot/vmlinuz-1").write_text("ruined")
+    machine.mount("mnt")
+    changes = {c.path: c.status.name for c in machine.engine().diff(point, None, (), Job()).changes}
+    assert changes.pop(b"boot/vmlinuz-1") == "CHANGED"
+    assert {p for p, s in changes.items() if s == "DELETED"} == {b"etc", b"etc/fstab", b"etc/hosts", b"etc/machine-id"}
+    assert not any(p.startswith(b"boot") for p in changes)
+    machine.mount("elsewhere", [])
+    machine.root.mkdir()
+    with pytest.raises(RefusedError):
+        machine.engine().diff(point, None, (), Job())
+
+
 def test_without_boot_mounted_nothing_is_written_below_its_mount_point(machine: Machine) -> None:
     point = machine.point()
     machine.mount("mnt", [""])
@@ -103,6 +119,20 @@ def test_the_same_file_system_of_another_type_is_refused(machine: Machine, made:
     machine.devices["boot"] = made.make("xfs", "-m", f"uuid={uuid}")
     machine.mount(only=["", "boot"])
     assert any("it is xfs, recorded is ext4" in b for b in machine.blockers(point))
+
+
+def test_a_file_system_that_is_mounted_read_only_is_refused_before_anything_is_written(machine: Machine) -> None:
+    point = machine.point()
+    run("mount", "-o", "remount,ro", str(machine.root / "boot"))
+    assert machine.blockers(point) == []        # nothing in it would change
+    (machine.root / "etc/hosts").write_text("since\n")
+    assert machine.blockers(point) == []
+    run("mount", "-o", "remount,rw", str(machine.root / "boot"))
+    (machine.root / "boot/vmlinuz-1").write_text("ruined")
+    run("mount", "-o", "remount,ro", str(machine.root / "boot"))
+    assert any(f"{machine.root}/boot is mounted read-only" in b for b in machine.blockers(point))
+    run("mount", "-o", "remount,rw", str(machine.root / "boot"))
+    assert machine.roll(point).verified
 
 
 def test_a_root_that_nobody_has_mounted_is_refused(machine: Machine) -> None:

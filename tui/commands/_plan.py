@@ -32,6 +32,7 @@ def plan_json(plan: RollbackPlan) -> dict[str, Any]:
         "commands": [message(line) for line in plan.commands],
         "packages": [message(package) for package in plan.packages],
         "kernels": [message(k) for k in plan.kernels], "boot": [message(b) for b in plan.boot],
+        "adopt": plan.adopt, "adjustments": [message(a) for a in plan.adjustments],
     }
 
 
@@ -50,7 +51,8 @@ def plan_lines(plan: RollbackPlan, *, verbose: bool, safety_point: bool) -> Iter
         yield "Only: " + "  ".join(_scope_words(word) for word in plan.scope)
     yield from _left_alone(plan)
     yield from _changes(plan, verbose)
-    for title, lines in (("Packages", plan.packages), ("Kernels", plan.kernels), ("Boot", plan.boot)):
+    for title, lines in (("Packages", plan.packages), ("Kernels", plan.kernels), ("Boot", plan.boot),
+                         ("Adjusted to these file systems afterwards", plan.adjustments)):
         yield from _section(title, lines)
     if verbose:
         yield from _section("Commands", plan.commands)

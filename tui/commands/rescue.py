@@ -2,7 +2,7 @@
 
 Alone, on a terminal, it opens the app on what is there. `list` looks at every disk for stores and systems; `open`
 mounts a store and the file systems that its point recorded, where nobody else sees them, and runs a verb (or the app)
-on them.
+on them; `shell` lets the admin work on them himself.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ from tui.commands._args import no_nul
 
 if TYPE_CHECKING:
     from engine.rescue.mapping import Mapping
+    from engine.rescue.opening import Opened
     from engine.rescue.survey import FoundPoint, FoundStore, Survey
     from tui.commands._context import Context
 
 _DETAILS = ("`rescue list` only reads: it shows the stores and systems on all disks, and what would be mounted for "
             "them; `rescue` alone, on a terminal, opens the app on that. `rescue open -- rollback latest` mounts the "
             "store and each file system that the point recorded below /run/rollpoint, for this one command, and "
-            "unmounts them after it; `rescue open` alone opens the app there. Here --store is DEVICE or DEVICE:/PATH, "
-            "or a directory with a store that is mounted already. A device is a path (/dev/sdb1), UUID=…, LABEL=… or "
-            "PARTUUID=….")
+            "unmounts them after it; `rescue open` alone opens the app there, `rescue shell` a shell with the system "
+            "ready for chroot. Here --store is DEVICE or DEVICE:/PATH, or a directory with a store that is mounted "
+            "already. A device is a path (/dev/sdb1), UUID=…, LABEL=… or PARTUUID=….")
 
 
 def configure(parser: ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("words", metavar="list | open [-- COMMAND …]", nargs="*",
+    parser.add_argument("words", metavar="list | shell | open [-- COMMAND …]", nargs="*",
                         help="what to do (default: list, on a terminal the app); behind -- a command of Rollpoint")
     parser.add_argument("--system", metavar="DEVICE", help="the root file system of the broken system")
     parser.add_argument("--map", metavar="MOUNTPOINT=DEVICE", action="append", default=[], dest="mapped",
@@ -48,12 +49,12 @@ def configure(parser: ArgumentParser) -> None:
 def run(context: Context, args: Namespace) -> Answer:
     """Show what is here, or open it."""
     action, command = (args.words[0] if args.words else "list"), args.words[1:]
-    if action not in ("list", "open") or (action == "list" and command):
-        raise UsageError(f"rescue: there is no {' '.join(args.words)!r}", hint="say `rescue list` or "
+    if action not in ("list", "open", "shell") or (action != "open" and command):
+        raise UsageError(f"rescue: there is no {' '.join(args.words)!r}", hint="say `rescue list`, `rescue shell` or "
                          "`rescue open [-- COMMAND …]`")
     if context.options.root is not None:
         raise UsageError("--root makes no sense with `rescue`", hint="name the broken system with --system DEVICE")
-    if command[:1] == ["rescue"] or (not command and context.options.as_json and action == "open"):
+    if command[:1] == ["rescue"] or (not command and context.options.as_json and action != "list"):
         raise UsageError("`rescue open` needs another COMMAND for that", hint="for example `rescue open -- list`")
     if not args.words and args.point is None and not context.options.as_json and _on_a_terminal():
         return Answer(None, _app(context, args))
@@ -177,14 +178,31 @@ def _open(context: Context, args: Namespace, found: Survey, command: list[str]) 
     opening.refuse(mapping)
     context.out.note(f"store {printable(store.name)}; " + ", ".join(
         f"{shown_path(r.recorded.place)} on {printable(r.device.device)}" for r in mapping.rows if r.device))
-    with opening.open_target(store, mapping) as opened:
+    with opening.open_target(store, mapping, chroot=args.words[0] == "shell") as opened:
         for note in opened.notes:
             context.out.warn(note)
+        if args.words[0] == "shell":
+            return Answer(None, _shell(context, opened))
         words: list[str | bytes] = [*itself.argv("tui.cli"), *_passed_on(context)]
+        if args.adopt and command[:1] == ["rollback"] and not {"--adopt", "--resume", "--undo"} & set(command):
+            command = ["rollback", "--adopt", *command[1:]]
         code = foreground([*words, b"--store=" + opened.store, b"--root=" + opened.root, *command])
         if left := opening.others():
             context.out.note(f"still at work on it: process {', '.join(map(str, left))}; it stays mounted for it alone")
     return Answer(None, code)
+
+
+def _shell(context: Context, opened: Opened) -> int:
+    import os
+
+    from engine.run import foreground
+    from engine.text import printable
+
+    root = printable(opened.root)
+    context.out.info(f"The system is at {root} (`chroot {root}` runs its own programs), the store at "
+                     f"{printable(opened.store)}. Leaving this shell unmounts both.")
+    context.out.flush()
+    return foreground([os.environ.get("SHELL") or "/bin/sh"])
 
 
 def _passed_on(context: Context) -> list[str]:

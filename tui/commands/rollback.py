@@ -27,6 +27,9 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--scope", metavar="SCOPE", action="append", default=[],
                         help="what to roll back: system (default), files (no boot sectors), boot, fs=MOUNTPOINT or "
                         "path=PATH (may be given again)")
+    parser.add_argument("--adopt", action="store_true",
+                        help="onto other file systems than the point recorded, or another machine: fstab and the boot "
+                        "menus are adjusted afterwards")
     parser.add_argument("--dry-run", action="store_true", help="only show the plan")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--no-safety-point", action="store_true",
@@ -44,7 +47,7 @@ def run(context: Context, args: Namespace) -> Answer:
     if not args.dry_run:
         _early_refusal(context, args)
     with context.job(keep_output=False) as job:
-        plan = context.engine.plan(point, scope, job)
+        plan = context.engine.plan(point, scope, job, adopt=args.adopt)
     return _dry_run(context, plan, args) if args.dry_run else _apply(context, plan, args)
 
 
@@ -123,7 +126,7 @@ def _finish(context: Context, args: Namespace) -> Answer:
 
     if args.resume and args.undo:
         raise UsageError("--resume and --undo do not go together")
-    if args.point is not None or args.scope or args.dry_run or args.no_safety_point:
+    if args.point is not None or args.scope or args.dry_run or args.no_safety_point or args.adopt:
         raise UsageError("--resume and --undo take no POINT and no other option but --yes")
     context.announce = False
     state = context.engine.status().rollback
@@ -152,6 +155,8 @@ def _done(context: Context, result: RollbackResult, document: dict[str, Any], ve
                          "`rollpoint rollback --undo` goes back to it.")
     for line in result.boot_applied:
         context.out.info(f"Boot: {safe_text(line)}")
+    for line in result.adjusted:
+        context.out.info(f"Adjusted: {safe_text(line)}")
     _say_verdict(context, result)
     for line in result.differences:
         context.warn(f"still differs: {line}")
@@ -162,6 +167,7 @@ def _done(context: Context, result: RollbackResult, document: dict[str, Any], ve
         "point": point_json(result.point), "safety_point": safety, "applied": result.applied,
         "verified": result.verified, "differences": [safe_text(line) for line in result.differences],
         "seconds": round(result.seconds, 3), "boot_applied": [safe_text(line) for line in result.boot_applied],
+        "adjusted": [safe_text(line) for line in result.adjusted],
         "boot": None if result.boot is None else verdict_json(result.boot)}})
 
 
