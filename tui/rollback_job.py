@@ -232,7 +232,7 @@ def make_order(config: Config, verb: Verb, plan: RollbackPlan | None, *, safety_
     settings.pop("notes", None)
     settings["origins"] = dict(config.origins)
     order: dict[str, Any] = {"config": settings, "verb": verb, "safety_point": safety_point}
-    return order | {"point": plan.point.id, "scope": list(plan.scope)} if plan else order
+    return order | {"point": plan.point.id, "scope": list(plan.scope), "adopt": plan.adopt} if plan else order
 
 
 def write_result(result: RollbackResult) -> dict[str, Any]:
@@ -241,7 +241,8 @@ def write_result(result: RollbackResult) -> dict[str, Any]:
     return {"point": {"id": result.point.id, "number": result.point.number}, "applied": result.applied,
             "verified": result.verified, "differences": list(result.differences), "seconds": result.seconds,
             "safety_point": {"id": safety.id, "number": safety.number} if safety else None,
-            "boot": asdict(result.boot) if result.boot else None, "boot_applied": list(result.boot_applied)}
+            "boot": asdict(result.boot) if result.boot else None, "boot_applied": list(result.boot_applied),
+            "adjusted": list(result.adjusted)}
 
 
 def result_of(said: dict[str, Any]) -> RollbackResult:
@@ -249,7 +250,8 @@ def result_of(said: dict[str, Any]) -> RollbackResult:
     safety = said["safety_point"]
     return RollbackResult(_point(said["point"]), _point(safety) if safety else None, int(said["applied"]),
                           bool(said["verified"]), tuple(map(str, said["differences"])), float(said["seconds"]),
-                          _verdict(said.get("boot")), tuple(map(str, said.get("boot_applied", ()))))
+                          _verdict(said.get("boot")), tuple(map(str, said.get("boot_applied", ()))),
+                          tuple(map(str, said.get("adjusted", ()))))
 
 
 def _verdict(said: dict[str, Any] | None) -> Verdict | None:

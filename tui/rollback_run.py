@@ -82,7 +82,7 @@ def run(order: dict[str, Any], out: Writer) -> None:
     job = Job(on_progress=out.progress, on_warning=out.warning)
     plan = None
     if order["verb"] == "rollback":
-        plan = engine.plan(engine.resolve(order["point"]), order["scope"], job)
+        plan = engine.plan(engine.resolve(order["point"]), order["scope"], job, adopt=order.get("adopt", False))
     out.line(result=write_result(carry_out(engine, order["verb"], plan, job,
                                               safety_point=order["safety_point"])))
 

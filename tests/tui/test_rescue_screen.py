@@ -224,6 +224,11 @@ async def test_other_points_may_have_other_file_systems() -> None:
         assert "point 2 of" in flat(pilot) and "[3 Mapping 1]" in screen_text(pilot)
         await press(pilot, "plus", "plus")
         assert "point 3 of" in flat(pilot) and "[3 Mapping 2]" in screen_text(pilot)
+        await press(pilot, "minus", "enter")
+        await pilot.press("enter")
+        await until(pilot, lambda: pilot.app._exit, "the end")
+    assert isinstance(pilot.app, RollpointApp)
+    assert words_of(pilot.app)[:4] == ["rescue", "open", "--point", older.id]
 
 
 async def test_what_the_command_line_said_holds_from_the_beginning() -> None:

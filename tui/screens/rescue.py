@@ -350,6 +350,8 @@ class RescueScreen(BaseScreen[None]):
         store, mapping = self._store, self._mapping
         named = {r.recorded.mount: r.device.device for r in mapping.rows if r.device is not None}
         line = words(store, named, devices=self._wish.devices, shares=self._shares, adopt=self._choices.adopt)
+        if self._point is not None and self._point != store.newest:
+            line[2:2] = ["--point", self._point.id]
 
         def agreed(yes: bool | None) -> None:
             if yes:
