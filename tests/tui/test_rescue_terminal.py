@@ -89,3 +89,11 @@ def test_a_disk_that_is_missing_is_refused(made: Loops, tmp_path: Path) -> None:
         assert "enter Mount" not in terminal.text
         terminal.type("q")
         assert terminal.wait(SLOW) == 0
+
+
+def test_without_the_packages_of_the_app_it_is_a_list(made: Loops, tmp_path: Path) -> None:
+    rescue = Rescue(made, tmp_path)
+    code = "import sys; sys.modules['textual'] = None; from tui.cli import main; sys.exit(main(sys.argv[1:]))"
+    with Terminal(["-c", code, *words(rescue)[2:]], columns=160, rows=40) as terminal:
+        assert terminal.wait(SLOW) == 0
+        assert "Stores:" in terminal.text and "What point 1 of" in terminal.text

@@ -63,11 +63,14 @@ def run(context: Context, args: Namespace) -> Answer:
 
 
 def _on_a_terminal() -> bool:
+    """Whether the app can be shown: on a terminal, and with the packages that it needs, which a rescue CD may lack."""
     import sys
+    from importlib.util import find_spec
 
     from tui.output import is_terminal
 
-    return is_terminal(sys.stdin) and is_terminal(sys.stdout) and is_terminal(sys.stderr)
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    return all(map(is_terminal, streams)) and all(find_spec(name) is not None for name in ("textual", "rich"))
 
 
 def _app(context: Context, args: Namespace) -> int:
@@ -75,6 +78,9 @@ def _app(context: Context, args: Namespace) -> int:
     import os
 
     from engine.rescue.mapping import Choices
+    from tui.environment import tidy
+
+    tidy(os.environ)
     from tui.rescueapp import disk_look, run_rescue
     from tui.screens.rescue import Wish
 
