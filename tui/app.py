@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from engine.config import Config
     from tui.palette import Command
     from tui.screens.base import EngineCalls
+    from tui.screens.rescue import Look as LookAtDisks
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 STOP_SECONDS = 60.0
@@ -85,6 +86,8 @@ class RollpointApp(App[int]):
         self.threads = AskThreads()
         self.abandoned = False          # whether it was decided not to wait for work that does not stop
         self.left_running = ""
+        self.look_at_disks: LookAtDisks | None = None   # for stores and systems; None where that makes no sense
+        self.go_on_with: list[str] | None = None        # words of the command line to go on with after the end
         self.ended_by = 0
 
     def get_default_screen(self) -> Screen[Any]:
@@ -238,11 +241,14 @@ def run_app(config: Config) -> int:
         sys.stderr.write(f"rollpoint: {safe(why)}\nhint: `rollpoint list` and the other commands need none\n")
         return 2
     from engine.service import Engine
+    from tui.rescueapp import disk_look, go_on
     from tui.rollback_job import DetachedRunner
 
     app = RollpointApp(Engine(config), read_only=config.read_only, root=config.root, store=config.store,
                        make_runner=lambda: DetachedRunner(config), find_runner=lambda: DetachedRunner.attach(config))
-    return show(app)
+    app.look_at_disks = disk_look()
+    code = show(app)
+    return code if code or app.go_on_with is None else go_on(app.go_on_with)
 
 
 def show(app: RollpointApp) -> int:

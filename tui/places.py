@@ -73,6 +73,8 @@ PLACES = (
           "tui.screens.boot", "BootScreen", MAYBE, 6),
     Place("store", "S", "Store", "store and jobs: health, verify, repair, who did what and when",
           "tui.screens.store", "StoreScreen", NOTHING, 6),
+    Place("rescue", "Z", "Rescue", "rescue: look for stores and systems on all disks of this machine",
+          "tui.screens.rescue", "RescueScreen", NOTHING, 9),
     Place("settings", "c", "Settings", "settings: every value, and where it comes from",
           "tui.screens.settings", "SettingsScreen", NOTHING, 7),
 )

@@ -245,7 +245,7 @@ def make_order(config: Config, verb: Verb, plan: RollbackPlan | None, *, safety_
     order: dict[str, Any] = {"config": settings, "verb": verb, "safety_point": safety_point}
     if plan is None:
         return order
-    return order | {"point": plan.point.id, "number": plan.point.number, "scope": list(plan.scope),
+    return order | {"point": plan.point.id, "number": plan.point.number, "scope": list(plan.scope), "adopt": plan.adopt,
                     "confirmed": confirmed.seal(plan).document()}
 
 
@@ -256,7 +256,7 @@ def write_result(result: RollbackResult) -> dict[str, Any]:
             "verified": result.verified, "differences": list(result.differences), "seconds": result.seconds,
             "safety_point": {"id": safety.id, "number": safety.number} if safety else None,
             "boot": asdict(result.boot) if result.boot else None, "boot_applied": list(result.boot_applied),
-            "reboot": list(result.reboot)}
+            "reboot": list(result.reboot), "adjusted": list(result.adjusted)}
 
 
 def result_of(said: dict[str, Any]) -> RollbackResult:
@@ -265,7 +265,7 @@ def result_of(said: dict[str, Any]) -> RollbackResult:
     return RollbackResult(_point(said["point"]), _point(safety) if safety else None, int(said["applied"]),
                           bool(said["verified"]), tuple(map(str, said["differences"])), float(said["seconds"]),
                           _verdict(said.get("boot")), tuple(map(str, said.get("boot_applied", ()))),
-                          tuple(map(str, said.get("reboot", ()))))
+                          tuple(map(str, said.get("reboot", ()))), tuple(map(str, said.get("adjusted", ()))))
 
 
 def _verdict(said: dict[str, Any] | None) -> Verdict | None:

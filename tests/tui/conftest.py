@@ -37,8 +37,13 @@ def frozen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def make_app(engine: FakeEngine | None = None, *, look: Look = RGB, read_only: bool = False,
              make_runner: Callable[[], Runner] | None = None, root: str = "/") -> RollpointApp:
     """An app on the double, with everything frozen."""
-    return RollpointApp(engine or FakeEngine(), read_only=read_only, host="web01", root=root,
+    from tests.tui.fake_rescue import FakeLook, survey
+
+    engine = engine or FakeEngine()
+    app = RollpointApp(engine, read_only=read_only, host="web01", root=root,
                         store="/var/lib/rollpoint/store", clock=lambda: NOW, look=look, make_runner=make_runner)
+    app.look_at_disks = lambda job, shares, activate: FakeLook(survey(engine.boot_text))(job, shares, activate)
+    return app
 
 
 async def settle(pilot: AppPilot) -> None:

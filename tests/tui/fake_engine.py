@@ -293,15 +293,16 @@ class FakeEngine:
         self.state = replace(self.state, exists=True)
         return SnapshotResult(point, 12, 7, 3, 2, 48_000_000, 2_100_000, (), self.excluded, self.databases, 3.4)
 
-    def plan(self, point: RestorePoint, scope: Sequence[str], job: Job) -> RollbackPlan:
+    def plan(self, point: RestorePoint, scope: Sequence[str], job: Job, *, adopt: bool = False) -> RollbackPlan:
         self._enter("plan")
         self.planned = tuple(scope)
         at = self._find(point)
         self._work(job, "comparing")
         return RollbackPlan(point, "/", tuple(scope), Diff("live", point.id, self.found), tuple(self.list[:at]),
-                            self.excluded, self.databases, self.findings,
+                            self.excluded, self.databases, () if adopt else self.findings,
                             ("rsync -aHAXS --numeric-ids --delete-after STORE/tree/ /",),
-                            ("openssl 3.0.15 -> 3.0.11", "libssl3 3.0.15 -> 3.0.11"), boot=self.boot_planned)
+                            ("openssl 3.0.15 -> 3.0.11", "libssl3 3.0.15 -> 3.0.11"), boot=self.boot_planned,
+                            adopt=adopt, adjustments=("/etc/fstab: UUID=1 / -> UUID=2 /",) if adopt else ())
 
     def rollback(self, plan: RollbackPlan, job: Job, *, safety_point: bool = True) -> RollbackResult:
         self._enter("rollback")

@@ -148,7 +148,8 @@ async def test_verify_can_be_stopped() -> None:
 @pytest.mark.parametrize(("key", "call"), [("r", "resume"), ("u", "undo")])
 async def test_an_interrupted_rollback_is_finished_or_undone_after_yes(key: str, call: str) -> None:
     engine = FakeEngine()
-    engine.state = replace(engine.state, rollback="a rollback to point 3 of / was interrupted")
+    engine.state = replace(engine.state, rollback="a rollback to point 3 of / was interrupted",
+                           safety=engine.list[1].id)
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         assert "A rollback to point 3 of / was interrupted" in screen_text(pilot), "it did not open by itself"

@@ -39,6 +39,8 @@ KEYS = {"points": (), "details": ("enter",), "changes": ("d", "down"),
         "growth-points": ("o", "1"), "store": ("S",), "settings": ("c", "down", "down"),
         "boot": ("B",), "boot-code": ("B", "2", "down"), "boot-bytes": ("B", "2", "down", "enter"),
         "boot-layout": ("B", "3"), "boot-facts": ("B", "4"),
+        "rescue": ("Z", "enter"), "rescue-mapping": ("Z", "enter", "enter"),
+        "rescue-open": ("Z", "enter", "enter", "enter"),
         "palette": ("colon", "p", "o", "i"), "points-marked": ("down", "m", "down")}
 
 

@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 
 from engine import reboot
+from engine.config import Config
 from engine.errors import BusyError, NoRoomError, RollpointError, UsageError
 from engine.events import Job, Progress
 from engine.results import Finding, RollbackPlan, RollbackResult, ScopeChoice, StoreStatus
 from tests.tui.conftest import AppPilot, make_app, press, screen_text, settle, until
 from tests.tui.fake_engine import NOW, FakeEngine
 from tests.tui.test_rollback import ROLL_BACK, TO_CHANGES, TO_YES, FakeRunner
+from tui.rollback_job import make_order
 from tui.rollback_registry import Run
 from tui.screens.attach import AttachScreen
 from tui.screens.outcome import rollback_rows
@@ -37,7 +39,7 @@ async def scope_asked(pilot: AppPilot, engine: FakeEngine, *keys: str) -> tuple[
     """Press keys in the step of the scope; return the scope that was planned with."""
     asked: list[tuple[str, ...]] = []
     plan = FakeEngine.plan
-    engine.plan = lambda point, scope, job: (   # type: ignore[method-assign]
+    engine.plan = lambda point, scope, job, *, adopt=False: (   # type: ignore[method-assign]
         asked.append(tuple(scope)) or plan(engine, point, scope, job))  # type: ignore[func-returns-value]
     await settle(pilot)
     await press(pilot, "r", *keys)
@@ -407,6 +409,35 @@ async def test_a_long_text_above_the_lists_can_be_scrolled() -> None:
         assert "[5 Findings 20]" in screen_text(pilot) and "what to do: restart it" in screen_text(pilot)
         await press(pilot, "enter")
         assert "[Safety point]" in screen_text(pilot)
+
+
+async def test_other_file_systems_are_adopted_only_when_asked_for() -> None:
+    engine, runner = FakeEngine(), FakeRunner()
+    engine.findings = (Finding("blocker", "/ is another file system than the point recorded", "adopt it"),)
+    async with make_app(engine, make_runner=lambda: runner).run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, *TO_CHANGES)
+        assert "BLOCKED" in screen_text(pilot) and "A Adopt" in screen_text(pilot)
+        await press(pilot, "A")
+        text = screen_text(pilot)
+        assert "BLOCKED" not in text and "ADOPT" in text and "of its files are adjusted to them" in text
+        await press(pilot, "8")
+        assert "/etc/fstab: UUID=1 / -> UUID=2 /" in screen_text(pilot)
+        await press(pilot, "A")
+        assert "BLOCKED" in screen_text(pilot) and "ADOPT" not in screen_text(pilot)
+        await press(pilot, "A", "n", "enter")
+        assert "onto other file systems than were recorded" in screen_text(pilot)
+        await press(pilot, *"yes", "enter")
+        assert runner.started is not None and runner.started.adopt
+        order = make_order(Config(), "rollback", runner.started)
+        assert order["adopt"] is True and make_order(Config(), "rollback", plan_of(engine))["adopt"] is False
+
+
+async def test_nothing_is_adopted_where_nothing_is_blocked() -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, *TO_CHANGES, "A")
+        assert "ADOPT" not in screen_text(pilot) and "A Adopt" not in screen_text(pilot)
 
 
 def test_a_status_is_all_that_recover_needs() -> None:

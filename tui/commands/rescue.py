@@ -1,7 +1,8 @@
 """`rescue`: what is on the disks of a rescue system, and working on a broken system from there.
 
-`list` looks at every disk for stores and systems; `open` mounts a store and the file systems that its point recorded,
-where nobody else sees them, and runs a verb (or the app) on them; `shell` lets the admin work on them himself.
+Alone, on a terminal, it opens the app on what is there. `list` looks at every disk for stores and systems; `open`
+mounts a store and the file systems that its point recorded, where nobody else sees them, and runs a verb (or the app)
+on them; `shell` lets the admin work on them himself.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ if TYPE_CHECKING:
     from engine.rescue.survey import FoundPoint, FoundStore, Survey
     from tui.commands._context import Context
 
-_DETAILS = ("`rescue list` (or `rescue` alone) only reads: it shows the stores and systems on all disks, and what "
-            "would be mounted for them. `rescue open -- rollback latest` mounts the store and each file system that "
-            "the point recorded below /run/rollpoint, for this one command, and unmounts them after it; `rescue open` "
-            "alone opens the app there, `rescue shell` a shell with the system ready for chroot. Here --store is "
-            "DEVICE or DEVICE:/PATH, or a directory with a store that is mounted already. A device is a path "
-            "(/dev/sdb1), UUID=…, LABEL=… or PARTUUID=….")
+_DETAILS = ("`rescue list` only reads: it shows the stores and systems on all disks, and what would be mounted for "
+            "them; `rescue` alone, on a terminal, opens the app on that. `rescue open -- rollback latest` mounts the "
+            "store and each file system that the point recorded below /run/rollpoint, for this one command, and "
+            "unmounts them after it; `rescue open` alone opens the app there, `rescue shell` a shell with the system "
+            "ready for chroot. Here --store is DEVICE or DEVICE:/PATH, or a directory with a store that is mounted "
+            "already. A device is a path (/dev/sdb1), UUID=…, LABEL=… or PARTUUID=….")
 
 
 def configure(parser: ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("words", metavar="ACTION", nargs="*", help="list (the default), shell, or open, which may be "
-                        "followed by -- and a command of Rollpoint with its options")
+    parser.add_argument("words", metavar="list | shell | open [-- COMMAND …]", nargs="*",
+                        help="what to do (default: list, on a terminal the app); behind -- a command of Rollpoint")
     parser.add_argument("--system", metavar="DEVICE", help="the root file system of the broken system")
     parser.add_argument("--map", metavar="MOUNTPOINT=DEVICE", action="append", default=[], dest="mapped",
                         help="what to mount there, for example /boot=/dev/sdb1 (may be given again)")
@@ -55,8 +56,40 @@ def run(context: Context, args: Namespace) -> Answer:
         raise UsageError("--root makes no sense with `rescue`", hint="name the broken system with --system DEVICE")
     if command[:1] == ["rescue"] or (not command and context.options.as_json and action != "list"):
         raise UsageError("`rescue open` needs another COMMAND for that", hint="for example `rescue open -- list`")
+    if not args.words and args.point is None and not context.options.as_json and _on_a_terminal():
+        return Answer(None, _app(context, args))
     found = _survey(context, args)
     return _list(context, args, found) if action == "list" else _open(context, args, found, command)
+
+
+def _on_a_terminal() -> bool:
+    """Whether the app can be shown: on a terminal, and with the packages that it needs, which a rescue CD may lack."""
+    import sys
+    from importlib.util import find_spec
+
+    from tui.output import is_terminal
+
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    return all(map(is_terminal, streams)) and all(find_spec(name) is not None for name in ("textual", "rich"))
+
+
+def _app(context: Context, args: Namespace) -> int:
+    """Open the app on what is on the disks, then on what was chosen there; returns its exit code."""
+    import os
+
+    from engine.rescue.mapping import Choices
+    from tui.environment import tidy
+
+    tidy(os.environ)
+    from tui.rescueapp import disk_look, run_rescue
+    from tui.screens.rescue import Wish
+
+    spec = no_nul(context.options.store or "")
+    also, shares, paths = _extra(context, args)
+    look = disk_look(args.devices, also, paths, spec if os.path.isdir(spec) else "")
+    wish = Wish(tuple(args.devices), tuple(shares), args.activate, spec,
+                Choices(_named(args), args.system or "", args.adopt))
+    return run_rescue(context.config, wish, look, _passed_on(context))
 
 
 def _named(args: Namespace) -> dict[str, str]:
@@ -70,19 +103,26 @@ def _named(args: Namespace) -> dict[str, str]:
     return found
 
 
-def _survey(context: Context, args: Namespace) -> Survey:
+def _extra(context: Context, args: Namespace) -> tuple[list[str], list[str], list[str]]:
+    """Return what else is to be looked at for what was named: devices, NFS shares, paths on each file system."""
     import os
 
     from engine.rescue.choosing import split_store
-    from engine.rescue.finding import is_share, survey
+    from engine.rescue.finding import is_share
 
     spec = no_nul(context.options.store or "")
     device, path = split_store(spec) if spec and not os.path.isdir(spec) else ("", None)
     shares = [*args.shares, *([device] if is_share(device) and device not in args.shares else [])]
     also = [d for d in (device, args.system or "", *_named(args).values()) if d.startswith("/dev/")]
+    return list(dict.fromkeys(also)), shares, [path] if path else []
+
+
+def _survey(context: Context, args: Namespace) -> Survey:
+    from engine.rescue.finding import survey
+
+    also, shares, paths = _extra(context, args)
     with context.job(keep_output=False) as job:
-        return survey(job, devices=args.devices, also=list(dict.fromkeys(also)), shares=shares,
-                      paths=[path] if path else [], activate=args.activate)
+        return survey(job, devices=args.devices, also=also, shares=shares, paths=paths, activate=args.activate)
 
 
 def _store(context: Context, found: Survey) -> FoundStore:

@@ -33,6 +33,7 @@ def rollback_rows(result: RollbackResult, run: Run | None = None) -> list[Line]:
 def _boot_rows(result: RollbackResult) -> list[Line]:
     """What was written to boot sectors, whether the machine will boot now, and what speaks against it."""
     rows: list[Line] = [field("Written", line) for line in result.boot_applied]
+    rows += [field("Adjusted", line) for line in result.adjusted]
     if result.boot is not None:
         look = {"yes": "good", "no": "bad"}.get(result.boot.answer, "warn")
         kernel = f" (kernel {result.boot.kernel})" if result.boot.kernel else ""

@@ -151,7 +151,8 @@ class PointsScreen(PointActions):
         words = self.query_one(FilterLine).value
         found = [p for p in self.points if matches(p, words)]
         if not self.points:
-            self._say_instead(_welcome(self.rollpoint.root_shown, self.rollpoint.read_only))
+            lost = self.status is not None and not self.status.exists and self.rollpoint.look_at_disks is not None
+            self._say_instead(_welcome(self.rollpoint.root_shown, self.rollpoint.read_only, elsewhere=lost))
             return
         if not found:
             self._say_instead([content(("No point has all these words.", "warn")),
@@ -237,8 +238,12 @@ class PointsScreen(PointActions):
         self.action_reload()
 
 
-def _welcome(root: str, read_only: bool) -> list[Line]:
+def _welcome(root: str, read_only: bool, *, elsewhere: bool) -> list[Line]:
+    """What to do where there is no point; `elsewhere`: there is not even a store, but one may be on another disk."""
     rows: list[Line] = [content(("There is no restore point yet.", "head")), Content("")]
+    if elsewhere:
+        rows += [content("On a rescue CD, press ", ("Z", "strong"), " to look for stores and systems on all disks."),
+                 Content("")]
     if read_only:
         return [*rows, content("This is read-only: take the first one without it.")]
     return [*rows, content("Press ", ("s", "strong"), f" to take the first one of {root}"), Content(""),

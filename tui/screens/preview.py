@@ -42,6 +42,9 @@ def preview_rows(plan: RollbackPlan, summary: Summary, now: datetime) -> list[Li
     rows.append(_stays(plan))
     rows += [field("Boot" if i == 0 else "", line) for i, line in enumerate(plan.boot[:_FEW])]
     rows += [field("", f"and {plural(len(plan.boot) - _FEW, 'boot area')} more")] if len(plan.boot) > _FEW else []
+    if plan.adopt:
+        rows.append(field("Adopt", ("onto other file systems than were recorded, or another machine", "warn"),
+                          f"; {plural(len(plan.adjustments), 'line')} of its files are adjusted to them"))
     rows += [field(label, _few(lines)) for label, lines in (
         ("Kernels", plan.kernels), ("Packages", plan.packages)) if lines]
     if plan.reboot:
@@ -104,6 +107,7 @@ def preview_views(plan: RollbackPlan, summary: Summary) -> list[tuple[str, RowSo
         ("Findings", Findings(findings, len(plan.findings))),
         ("Commands", TextRows([(line, "") for line in plan.commands]))]
     views += [("System", TextRows(system))] if system else []
+    views += [("Adjusted", TextRows([(line, "") for line in plan.adjustments]))] if plan.adjustments else []
     return [*views, ("Boot", BootRows([(line, "warn") for line in plan.boot]))] if plan.boot else views
 
 
@@ -118,7 +122,9 @@ def confirm_rows(plan: RollbackPlan, summary: Summary, *, safety_point: bool) ->
     """Return what is about to happen, in the few lines that stand above the line to type yes into."""
     way = (field("Way back", ("a safety point is taken first: this can be undone", "good")) if safety_point else
            field("Way back", ("NONE: no safety point. This cannot be undone.", "bad")))
-    return [way, field("It will", *_totals(summary)), field("Scope", *scope_title(plan.scope)), _stays(plan)]
+    adopt = [field("Adopt", ("onto other file systems than were recorded, or another machine", "bad"))]
+    rows = [way, field("It will", *_totals(summary)), field("Scope", *scope_title(plan.scope)), _stays(plan)]
+    return [*(adopt if plan.adopt else []), *rows]
 
 
 def safety_rows(*, safety_point: bool) -> list[Line]:

@@ -121,7 +121,7 @@ class FinishRollbackScreen(RunScreen):
             with VerticalScroll(classes="words", can_focus=False):
                 yield Fields([content((text, "strong")), content("Should it be interrupted, it can be finished or "
                                                                  "undone again."),
-                              Content(""), content(self._left_text[:1].upper() + self._left_text[1:])])
+                              Content(""), content(("What was left: ", "dim"), self._left_text)])
             yield ConfirmYes("Go on now?" if self._way == "resume" else "Undo it now?", id="confirm-yes")
 
     def on_mount(self) -> None:

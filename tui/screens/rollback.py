@@ -30,7 +30,7 @@ from tui.widgets.scopes import WHOLE, ScopeChooser, scope_title
 from tui.widgets.viewlist import ViewList
 
 SCOPE, CHANGES, SAFETY, CONFIRM = "scope", "changes", "safety", "confirm"
-_VIEWS = 8
+_VIEWS = 9
 
 
 class Planned(NamedTuple):
@@ -52,11 +52,13 @@ class RollbackScreen(RunScreen):
         *(Binding(str(n + 1), f"view({n})", show=False) for n in range(_VIEWS)),
         Binding("right,l", "turn_view(1)", show=False), Binding("left,h", "turn_view(-1)", show=False),
         Binding("space,x", "mark", show=False), Binding("y", "begin('y')", show=False),
-        Binding("a", "again", show=False), Binding("n", "next", show=False), Binding("pageup", "page(-1)", show=False),
+        Binding("a", "again", show=False), Binding("n", "next", show=False), Binding("A", "adopt", show=False),
+        Binding("pageup", "page(-1)", show=False),
         Binding("pagedown", "page(1)", show=False)]
     KEYS = (("enter", "go on to the next step"), ("esc", "back a step; nothing is changed before yes"),
             ("q", "leave"), ("space", "scope: mark one of several; safety point: with or without"),
-            ("1 to 8, left right", "all changes, deletions, the largest, what stays, findings, commands, system, boot"),
+            ("1 to 9, left right", "all changes, deletions, the largest, what stays, findings, commands, system, boot"),
+            ("A", "changes: adopt, that is onto other file systems than were recorded, or another machine"),
             ("n", "changes: go on, also from the list of boot sectors, where enter shows their bytes"),
             ("tab", "changes: to the text above the list, to scroll it, and back"),
             ("yes, enter", "in the last step before it begins: roll back"), ("a", "after an error: plan it again"))
@@ -68,13 +70,15 @@ class RollbackScreen(RunScreen):
         self._point = point
         self._scope = tuple(scope)
         self._first = CHANGES if scope else SCOPE
+        self._adopt = False
         self._plan_work = LongJob()
         self._planned: Planned | None = None
 
     def subject(self) -> list[Segment]:
         """The point, and what it is limited to."""
         limits: list[Segment] = [] if self._scope in ((), (WHOLE,)) else [("  ", ""), *scope_title(self._scope)]
-        return [("Roll back to ", "strong"), *point_title(self._point, self.rollpoint.now()), *limits]
+        return [("Roll back to ", "strong"), *point_title(self._point, self.rollpoint.now()), *limits,
+                ("  ADOPT" if self._adopt else "", "warn")]
 
     def parts(self) -> ComposeResult:
         """The four steps before the run."""
@@ -142,9 +146,14 @@ class RollbackScreen(RunScreen):
         leave = [] if self.step == self._first else [Hint("q", "Leave", "screen.leave", 3)]
         lists = [Hint(f"1-{len(self._planned.views)}", "Lists", weight=2)] if self._planned else []
         return {SCOPE: [on, Hint("space", "Mark several", "screen.mark", 2), back],
-                CHANGES: [*bytes_, *([] if self._obstacle else [on]), back, *lists, *scroll, *leave],
+                CHANGES: [*bytes_, *([] if self._obstacle else [on]), *self._adopting(), back, *lists, *scroll, *leave],
                 SAFETY: [on, Hint("space", "With or without it", "screen.mark"), back, *leave],
                 CONFIRM: [Hint("yes enter", "Roll back"), back]}[self.step] + [Hint("?", "Help", "app.help", 2)]
+
+    def _adopting(self) -> list[Hint]:
+        """The key that takes other file systems, where something forbids the rollback or they were taken."""
+        blocked = self._planned is not None and self._planned.plan.blocked
+        return [Hint("A", "Do not adopt" if self._adopt else "Adopt", "screen.adopt", 2)] * (blocked or self._adopt)
 
     def began(self, step: str) -> None:
         """Focus where the work of the step is; never on anything that changes the system."""
@@ -183,10 +192,10 @@ class RollbackScreen(RunScreen):
         panel.display = True
         panel.follow(work)
         self.go(CHANGES)
-        engine, point, scope = self.rollpoint.engine, self._point, self._scope
+        engine, point, scope, adopt = self.rollpoint.engine, self._point, self._scope, self._adopt
 
         def plan() -> Planned:
-            made = engine.plan(point, scope, work.job)
+            made = engine.plan(point, scope, work.job, adopt=adopt)
             summary = summarize(made.diff)
             return Planned(made, summary, preview_views(made, summary))
 
@@ -294,6 +303,12 @@ class RollbackScreen(RunScreen):
         """Typing `yes` may begin anywhere in its step."""
         if self.step == CONFIRM:
             self.query_one(ConfirmYes).start(typed)
+
+    def action_adopt(self) -> None:
+        """Plan it anew: onto other file systems than were recorded, or only onto those."""
+        if self.step == CHANGES and self._planned is not None and self._adopting():
+            self._adopt = not self._adopt
+            self._make_plan()
 
     def action_page(self, by: int) -> None:
         """Scroll the words of a step that has more of them than room."""
