@@ -74,7 +74,8 @@ def test_show_the_file(run: Run, tree: Path) -> None:
     assert "vfb = ['type=vnc,vncpasswd=********,keymap=de']" in shown
 
 
-@pytest.mark.parametrize("words", [["list"], ["check"], ["show", "web 1"], ["show", "web 1", "--file"]])
+@pytest.mark.parametrize("words", [["list"], ["check"], ["show", "web 1"], ["show", "web 1", "--file"],
+                                   ["recreate", "web 1"], ["recreate", "web 1", "--for", "xl"]])
 @pytest.mark.parametrize("extra", [[], ["--json"], ["-v"]])
 def test_no_output_shows_a_password(run: Run, tree: Path, words: list[str], extra: list[str]) -> None:
     path = next((tree / f"OVS/Repositories/{REPO}/VirtualMachines").glob("*/vm.cfg"))
@@ -127,7 +128,10 @@ def test_statements_that_cannot_be_read(run: Run, tree: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [["nonsense"], ["show"], ["list", "x"], ["show", "nothing"], ["show", "web 1", "x"],
-                                   ["--repository", "/nowhere"], ["--file"], ["--repository", ""], ["recreate", "x"]])
+                                   ["--repository", "/nowhere"], ["--file"], ["--repository", ""], ["recreate", "x"],
+                                   ["recreate"],
+                                   ["recreate", "web 1", "--for", "4"], ["recreate", "web 1", "--network", "x"],
+                                   ["list", "--for", "xl"], ["recreate", "web 1", "--file"]])
 def test_wrong_words(run: Run, tree: Path, words: list[str]) -> None:
     ran = run("vms", *words)
     assert ran.code == 2 and ran.out == "" and len(ran.err.splitlines()) == 2
@@ -198,3 +202,25 @@ def test_a_store_that_cannot_be_asked_does_not_hide_the_vms(run: Run, tree: Path
     (tmp_path / "store/store.yaml").write_text("nonsense")
     ran = run("vms")
     assert ran.code == 3 and "web 1" in ran.out and "cannot be said" in ran.err
+
+
+def test_recreate(run: Run, tree: Path) -> None:
+    ran = run("vms", "recreate", "web 1")
+    assert ran.code == 3 and len(ran.out.splitlines()) == 4
+    assert "network=@NETWORK_OF_10238073C2@" in ran.out and "on ServerPool name=@SERVER_POOL@" in ran.out
+    assert ran.err.splitlines() == [
+        "warning: @SERVER_POOL@: a vm.cfg does not name its server pool (--pool NAME)",
+        "warning: @NETWORK_OF_10238073C2@: the Manager's name of the network 10238073c2 (--network 10238073c2=NAME)"]
+    filled = ["--network", "10238073c2=prod net", "--pool", "pool 1"]
+    ran = run("vms", "recreate", "web 1", *filled)
+    assert ran.code == 0 and ran.err == "" and "@" not in ran.out
+    assert ran.out.splitlines() == [
+        "create Vm memory=1024 memoryLimit=2048 cpuCount=2 cpuCountLimit=2 domainType=XEN_HVM "
+        f'repository={REPO} name="web 1" on ServerPool name="pool 1"',
+        'create VmDiskMapping slot=0 virtualDisk=1.img name=xvda on Vm name="web 1"',
+        'create VmDiskMapping slot=1 virtualCd=EMPTY_CDROM name=xvdb on Vm name="web 1"',
+        'create Vnic name=eth0 network="prod net" macAddress=00:21:f6:00:00:01 on Vm name="web 1"']
+    document = run("vms", "recreate", "web 1", *filled, "--json").document
+    assert document["script"] == ran.out.splitlines() and document["unknown"] == [] and document["for"] == "3.4"
+    ran = run("vms", "recreate", "web 1", "--for", "xl")
+    assert ran.code == 3 and 'vncpasswd = "@VNCPASSWD@"' in ran.out and "@VNCPASSWD@" in ran.err

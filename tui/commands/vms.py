@@ -1,5 +1,5 @@
-"""`vms`, `vms show VM` and `vms check`: the VMs and templates of a Xen or Oracle VM server, and what is wrong with
-them."""
+"""`vms`, `vms show VM`, `vms check` and `vms recreate VM`: the VMs and templates of a Xen or Oracle VM server, what is
+wrong with them, and what makes one anew."""
 
 from __future__ import annotations
 
@@ -23,29 +23,41 @@ if TYPE_CHECKING:
 _DETAILS = ("`vms` (or `vms list`) shows every VM and template of the repositories with its disks' sizes, `vms show "
             "VM` all that one's vm.cfg says, passwords hidden, and `vms check` what is wrong: disks that are missing, "
             "shared, or belong to no VM, ids that are there twice, and so on; exit code 3 when there is such a thing. "
+            "`vms recreate VM` prints the commands for Oracle VM Manager's CLI, or a file for `xl create`, that make "
+            "it anew; what a vm.cfg does not say stands there as @WHAT@ and on stderr (exit code 3). "
             "VM is a name, a uuid, a unique beginning of either, or the path of a vm.cfg. Nothing is changed, run or "
             "mounted.")
-_WORDS = ("list", "show", "check")
+_WORDS = ("list", "show", "check", "recreate")
 
 
 def configure(parser: ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("what", metavar="list|show|check", nargs="?", default="list", help="default: list")
-    parser.add_argument("vm", metavar="VM", nargs="?", help="for `show`: the VM or template")
+    parser.add_argument("what", metavar="list|show|check|recreate", nargs="?", default="list", help="default: list")
+    parser.add_argument("vm", metavar="VM", nargs="?", help="for `show` and `recreate`: the VM or template")
     parser.add_argument("--repository", metavar="DIR", action="append",
                         help="look in this directory (may be given again; default: vms.repositories of the "
                              "configuration, or the usual places of Oracle VM and Xen)")
     parser.add_argument("--file", action="store_true", help="for `show`: the vm.cfg itself, passwords hidden")
+    parser.add_argument("--for", dest="target", metavar="3.4|3.3|3.2|xl",
+                        help="for `recreate`: the release of Oracle VM Manager (default: 3.4), or xl")
+    parser.add_argument("--network", metavar="BRIDGE=NAME", action="append",
+                        help="for `recreate`: what the Manager calls a bridge's network (may be given again)")
+    parser.add_argument("--pool", metavar="NAME", help="for `recreate`: the server pool")
 
 
 def run(context: Context, args: Namespace) -> Answer:
-    """Show the VMs, one of them, or what is wrong with them."""
+    """Show the VMs, one of them, what is wrong with them, or what makes one anew."""
     if args.what not in _WORDS:
-        raise UsageError(f"there is no `vms {args.what}`", hint="use `vms list`, `vms show VM` or `vms check`")
-    if (args.what == "show") != (args.vm is not None) or (args.file and args.what != "show"):
-        raise UsageError("`vms show` takes a VM (and --file), `vms list` and `vms check` take none",
+        raise UsageError(f"there is no `vms {args.what}`",
+                         hint="use `vms list`, `vms show VM`, `vms check` or `vms recreate VM`")
+    if (args.what in ("show", "recreate")) != (args.vm is not None) or (args.file and args.what != "show"):
+        raise UsageError("`vms show` (with --file) and `vms recreate` take a VM, `vms list` and `vms check` take none",
                          hint="see `rollpoint vms --help`")
+    if args.what != "recreate" and (args.target or args.network or args.pool):
+        raise UsageError("--for, --network and --pool belong to `vms recreate`", hint="see `rollpoint vms --help`")
     inventory = _inventory(context, args.repository)
+    if args.what == "recreate":
+        return _recreate(context, inventory, args)
     if args.what == "show":
         return _show(context, inventory, args)
     return _list(context, inventory) if args.what == "list" else _check(context, inventory)
@@ -337,6 +349,30 @@ def _check(context: Context, inventory: Inventory) -> Answer:
     return Answer(without_secrets({
         "repositories": [repository_json(r) for r in inventory.repositories], "machines": len(inventory.machines),
         "complete": inventory.complete, "findings": [finding_json(finding) for finding in findings]}))
+
+
+# --- recreate -----------------------------------------------------------------------------------------------
+
+def _recreate(context: Context, inventory: Inventory, args: Namespace) -> Answer:
+    from engine.vms.recreate import TARGETS, script
+
+    target = args.target or TARGETS[0]
+    if target not in TARGETS:
+        raise UsageError(f"there is no script for {target!r}", hint=f"--for takes one of: {', '.join(TARGETS)}")
+    networks = dict(_network(given) for given in args.network or ())
+    made = script(inventory.machine(args.vm), target, networks, args.pool or "")
+    for line in made.lines:
+        context.out.data(line)
+    for sentence in made.unknown:
+        context.warn(sentence)
+    return Answer({"for": target, "script": made.lines, "unknown": made.unknown})
+
+
+def _network(given: str) -> tuple[str, str]:
+    bridge, equals, name = given.partition("=")
+    if not equals or not bridge or not name:
+        raise UsageError(f"--network takes BRIDGE=NAME, not {given!r}", hint="for example --network 10238073c2=prod")
+    return bridge, name
 
 
 COMMANDS = (Command("vms", "the VMs of a Xen or Oracle VM server, and what is wrong with them", 107, configure, run,
