@@ -83,6 +83,13 @@ class Reader(Session):
         with self._catalog() as (store, catalog):
             return query.history(catalog, query.Timeline(query.points(store)), path)
 
+    def histories(self, paths: Sequence[bytes]) -> dict[bytes, list[Version]]:
+        """Return the versions of each of these paths over all points, the newest first; [] for one that no point
+        has."""
+        with self._catalog() as (store, catalog):
+            timeline = query.Timeline(query.points(store))
+            return {path: query.versions(catalog, timeline, path) for path in paths}
+
     # --- differences -------------------------------------------------------------------------------------------------
 
     def diff(self, older: RestorePoint, newer: RestorePoint | None, paths: Sequence[bytes] = (),

@@ -180,11 +180,16 @@ class Timeline:
 
 def history(catalog: Catalog, timeline: Timeline, path: bytes) -> list[Version]:
     """Return the versions of a path, the newest first. Raises UsageError when no point ever had it."""
-    rows = catalog.rows("path = ?", (path.replace(b"/", b"\0"),), order="first DESC")
-    found = [v for v in map(timeline.version, rows) if v is not None]
+    found = versions(catalog, timeline, path)
     if not found:
         raise UsageError(f"{shown_path(path)} is in no restore point", hint="`rollpoint find NAME` looks everywhere")
     return found
+
+
+def versions(catalog: Catalog, timeline: Timeline, path: bytes) -> list[Version]:
+    """Return the versions of a path, the newest first; [] when no point ever had it."""
+    rows = catalog.rows("path = ?", (path.replace(b"/", b"\0"),), order="first DESC")
+    return [v for v in map(timeline.version, rows) if v is not None]
 
 
 def find(catalog: Catalog, timeline: Timeline, pattern: str, *, deleted: bool = True) -> Iterator[Version]:

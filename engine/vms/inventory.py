@@ -25,9 +25,11 @@ from engine.vms.statements import MAX_BYTES, Document, read
 @dataclass(frozen=True, slots=True)
 class Machine:
     """A VM or a template. `config` is its vm.cfg and `repository` the place that holds it, both relative to the root.
-    `named` are the other files of the host that it names (kernel, nvram), where they exist."""
+    `file` is where `config` leads, all links followed; `named` are the other files of the host that the VM names
+    (kernel, nvram), where they exist."""
 
     config: bytes
+    file: bytes
     repository: bytes
     template: bool
     document: Document
@@ -127,8 +129,8 @@ def scan(root: str, wanted: Sequence[str], job: Job) -> Inventory:
         elif read_one is not None:
             known = facts(read_one)
             disks = tuple(look(tree, spec, inside) for spec in known.disks)
-            machines.append(Machine(config.path, place.path, config.template, read_one, known, disks,
-                                    _named(tree, known)))
+            machines.append(Machine(config.path, tree.inner(config.path) or config.path, place.path, config.template,
+                                    read_one, known, disks, _named(tree, known)))
     machines.sort(key=lambda machine: (machine.template, machine.name.lower(), machine.config))
     troubles = dict.fromkeys(trouble for place in places for trouble in place.troubles)
     return Inventory(tuple(places), tuple(machines), tuple(unread), tuple(_images(tree, places, job)), tuple(troubles),

@@ -29,7 +29,8 @@ def test_list(run: Run, tree: Path) -> None:
     ran = run("vms")
     assert ran.code == 0 and ran.err == "" and run("vms", "list").out == ran.out
     lines = [line.split() for line in ran.out.splitlines()]
-    assert lines[1] == ["web", "1", "VM", "1024", "MiB", "2", "xen_hvm", "1", "2", "10", "GiB", "1.0", "MiB", "gold"]
+    assert lines[1] == ["web", "1", "VM", "1024", "MiB", "2", "xen_hvm", "1", "2", "10", "GiB", "1.0", "MiB", "-",
+                                "gold"]
     assert lines[2][:2] == ["OL6", "template"] and lines[2][-1] == f"/OVS/Repositories/{OTHER}"
     assert ran.out.splitlines()[-1] == "1 VM and 1 template with 1 disk in 2 repositories."
 
@@ -73,7 +74,8 @@ def test_show_the_file(run: Run, tree: Path) -> None:
     assert "vfb = ['type=vnc,vncpasswd=********,keymap=de']" in shown
 
 
-@pytest.mark.parametrize("words", [["list"], ["check"], ["show", "web 1"], ["show", "web 1", "--file"]])
+@pytest.mark.parametrize("words", [["list"], ["check"], ["show", "web 1"], ["show", "web 1", "--file"],
+                                   ["recreate", "web 1"], ["recreate", "web 1", "--for", "xl"]])
 @pytest.mark.parametrize("extra", [[], ["--json"], ["-v"]])
 def test_no_output_shows_a_password(run: Run, tree: Path, words: list[str], extra: list[str]) -> None:
     path = next((tree / f"OVS/Repositories/{REPO}/VirtualMachines").glob("*/vm.cfg"))
@@ -126,7 +128,10 @@ def test_statements_that_cannot_be_read(run: Run, tree: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [["nonsense"], ["show"], ["list", "x"], ["show", "nothing"], ["show", "web 1", "x"],
-                                   ["--repository", "/nowhere"], ["--file"], ["--repository", ""], ["recreate", "x"]])
+                                   ["--repository", "/nowhere"], ["--file"], ["--repository", ""], ["recreate", "x"],
+                                   ["recreate"],
+                                   ["recreate", "web 1", "--for", "4"], ["recreate", "web 1", "--network", "x"],
+                                   ["list", "--for", "xl"], ["recreate", "web 1", "--file"]])
 def test_wrong_words(run: Run, tree: Path, words: list[str]) -> None:
     ran = run("vms", *words)
     assert ran.code == 2 and ran.out == "" and len(ran.err.splitlines()) == 2
@@ -166,3 +171,56 @@ def test_hostile_names(run: Run, tree: Path, name: str) -> None:
         assert ran.code in (0, 3), ran
         for line in (ran.out + ran.err).split("\n"):
             assert_printable(line)
+
+
+def test_what_restore_points_hold(run: Run, tree: Path) -> None:
+    """Two points of the whole tree, then an edit: vm.cfg and the virtual disk are held, the device cannot be."""
+    disk = image(tree, "own.img", size=1 << 20, data=4096)
+    path = config(tree, 8, OVM_simple_name="held", disk=[f"file:{disk},xvda,w", "phy:/dev/sdz,xvdb,w", ",xvdc:cdrom,r",
+                                                       "file:/gone.img,xvdd,w"])
+    assert run("vms", "show", "held").out.count("there are no restore points here") == 1
+    assert run("vms", "--json").document["machines"][0]["held"] is None
+    assert run("snapshot", "-m", "one").code == 0
+    later = tree / "later"
+    later.touch()
+    newest = run("snapshot", "-m", "two", "--json").document["id"]
+    parts = run("vms", "show", "held", "--json").document["machine"]["held"]
+    assert [(p["part"], p["points"], p["newest"], p["as_it_is"]) for p in parts] == [
+        ("vm.cfg", 2, newest, True), ("xvda", 2, newest, True), ("xvdb", 0, None, False), ("xvdd", 0, None, False)]
+    assert parts[2]["why"] == "it is on a device (physical disk)" and parts[3]["why"] == "no restore point holds it"
+    path.write_text(path.read_text() + "# edited\n")
+    ran = run("vms", "show", "held")
+    assert f"  vm.cfg: 2 points, the newest {newest}, as it was then" in ran.out
+    assert f"  xvda: 2 points, the newest {newest}, as it is now" in ran.out
+    assert "  xvdb: NOT HELD: it is on a device (physical disk)" in ran.out and "2 of 4 parts" in ran.out
+    listed = {line.split()[0]: line for line in run("vms").out.splitlines()}
+    assert "  2 of 4  " in listed["held"] and "  2 of 2  " in listed["web"]
+
+
+def test_a_store_that_cannot_be_asked_does_not_hide_the_vms(run: Run, tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/store.yaml").write_text("nonsense")
+    ran = run("vms")
+    assert ran.code == 3 and "web 1" in ran.out and "cannot be said" in ran.err
+
+
+def test_recreate(run: Run, tree: Path) -> None:
+    ran = run("vms", "recreate", "web 1")
+    assert ran.code == 3 and len(ran.out.splitlines()) == 4
+    assert "network=@NETWORK_OF_10238073C2@" in ran.out and "on ServerPool name=@SERVER_POOL@" in ran.out
+    assert ran.err.splitlines() == [
+        "warning: @SERVER_POOL@: a vm.cfg does not name its server pool (--pool NAME)",
+        "warning: @NETWORK_OF_10238073C2@: the Manager's name of the network 10238073c2 (--network 10238073c2=NAME)"]
+    filled = ["--network", "10238073c2=prod net", "--pool", "pool 1"]
+    ran = run("vms", "recreate", "web 1", *filled)
+    assert ran.code == 0 and ran.err == "" and "@" not in ran.out
+    assert ran.out.splitlines() == [
+        "create Vm memory=1024 memoryLimit=2048 cpuCount=2 cpuCountLimit=2 domainType=XEN_HVM "
+        f'repository={REPO} name="web 1" on ServerPool name="pool 1"',
+        'create VmDiskMapping slot=0 virtualDisk=1.img name=xvda on Vm name="web 1"',
+        'create VmDiskMapping slot=1 virtualCd=EMPTY_CDROM name=xvdb on Vm name="web 1"',
+        'create Vnic name=eth0 network="prod net" macAddress=00:21:f6:00:00:01 on Vm name="web 1"']
+    document = run("vms", "recreate", "web 1", *filled, "--json").document
+    assert document["script"] == ran.out.splitlines() and document["unknown"] == [] and document["for"] == "3.4"
+    ran = run("vms", "recreate", "web 1", "--for", "xl")
+    assert ran.code == 3 and 'vncpasswd = "@VNCPASSWD@"' in ran.out and "@VNCPASSWD@" in ran.err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.vms.devices import console, nic, pci
@@ -78,6 +78,7 @@ def test_ids() -> None:
     assert plain_id("00000000-0000-0000-0000-000000000000") == plain_id("") == plain_id("--") == ""
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["disk", "vif", "vfb", "pci", "memory", "vcpus", "name", "uuid", "builder"]),
                        st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=10),
                                     lambda inner: st.lists(inner, max_size=3), max_leaves=5)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.vms.literals import Pairs
@@ -86,6 +86,7 @@ PLACES = ["vncpasswd = '{}'", "vfb = ['type=vnc,vncpasswd={}']", 'spicepasswd="{
           "vncpasswd = ('{}')", "vncpasswd += '{}'"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([*PLACES, "memory = 5", "", "name = 'x' ; b = 2", "c = ["]), max_size=6),
        st.text(alphabet="abcXYZ059._/+=:@!%&*()[]{}<>?|^~ #;", min_size=1, max_size=9))
 def test_no_place_shows_it(lines: list[str], noise: str) -> None:
@@ -97,6 +98,7 @@ def test_no_place_shows_it(lines: list[str], noise: str) -> None:
         assert "Q7" not in repr(hidden_value(key, value))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes(data: bytes) -> None:
     assert isinstance(masked(read(data)), bytes)

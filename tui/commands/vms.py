@@ -1,18 +1,19 @@
-"""`vms`, `vms show VM` and `vms check`: the VMs and templates of a Xen or Oracle VM server, and what is wrong with
-them."""
+"""`vms`, `vms show VM`, `vms check` and `vms recreate VM`: the VMs and templates of a Xen or Oracle VM server, what is
+wrong with them, and what makes one anew."""
 
 from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from engine.errors import UsageError
+from engine.errors import RollpointError, UsageError
 from tui.commands import Answer, Command
 from tui.commands._args import no_nul
 
 if TYPE_CHECKING:
+    from engine.vms.coverage import Part
     from engine.vms.findings import VmFinding
     from engine.vms.inventory import Inventory, Machine
     from engine.vms.literals import Value
@@ -22,29 +23,41 @@ if TYPE_CHECKING:
 _DETAILS = ("`vms` (or `vms list`) shows every VM and template of the repositories with its disks' sizes, `vms show "
             "VM` all that one's vm.cfg says, passwords hidden, and `vms check` what is wrong: disks that are missing, "
             "shared, or belong to no VM, ids that are there twice, and so on; exit code 3 when there is such a thing. "
+            "`vms recreate VM` prints the commands for Oracle VM Manager's CLI, or a file for `xl create`, that make "
+            "it anew; what a vm.cfg does not say stands there as @WHAT@ and on stderr (exit code 3). "
             "VM is a name, a uuid, a unique beginning of either, or the path of a vm.cfg. Nothing is changed, run or "
             "mounted.")
-_WORDS = ("list", "show", "check")
+_WORDS = ("list", "show", "check", "recreate")
 
 
 def configure(parser: ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("what", metavar="list|show|check", nargs="?", default="list", help="default: list")
-    parser.add_argument("vm", metavar="VM", nargs="?", help="for `show`: the VM or template")
+    parser.add_argument("what", metavar="list|show|check|recreate", nargs="?", default="list", help="default: list")
+    parser.add_argument("vm", metavar="VM", nargs="?", help="for `show` and `recreate`: the VM or template")
     parser.add_argument("--repository", metavar="DIR", action="append",
                         help="look in this directory (may be given again; default: vms.repositories of the "
                              "configuration, or the usual places of Oracle VM and Xen)")
     parser.add_argument("--file", action="store_true", help="for `show`: the vm.cfg itself, passwords hidden")
+    parser.add_argument("--for", dest="target", metavar="3.4|3.3|3.2|xl",
+                        help="for `recreate`: the release of Oracle VM Manager (default: 3.4), or xl")
+    parser.add_argument("--network", metavar="BRIDGE=NAME", action="append",
+                        help="for `recreate`: what the Manager calls a bridge's network (may be given again)")
+    parser.add_argument("--pool", metavar="NAME", help="for `recreate`: the server pool")
 
 
 def run(context: Context, args: Namespace) -> Answer:
-    """Show the VMs, one of them, or what is wrong with them."""
+    """Show the VMs, one of them, what is wrong with them, or what makes one anew."""
     if args.what not in _WORDS:
-        raise UsageError(f"there is no `vms {args.what}`", hint="use `vms list`, `vms show VM` or `vms check`")
-    if (args.what == "show") != (args.vm is not None) or (args.file and args.what != "show"):
-        raise UsageError("`vms show` takes a VM (and --file), `vms list` and `vms check` take none",
+        raise UsageError(f"there is no `vms {args.what}`",
+                         hint="use `vms list`, `vms show VM`, `vms check` or `vms recreate VM`")
+    if (args.what in ("show", "recreate")) != (args.vm is not None) or (args.file and args.what != "show"):
+        raise UsageError("`vms show` (with --file) and `vms recreate` take a VM, `vms list` and `vms check` take none",
                          hint="see `rollpoint vms --help`")
+    if args.what != "recreate" and (args.target or args.network or args.pool):
+        raise UsageError("--for, --network and --pool belong to `vms recreate`", hint="see `rollpoint vms --help`")
     inventory = _inventory(context, args.repository)
+    if args.what == "recreate":
+        return _recreate(context, inventory, args)
     if args.what == "show":
         return _show(context, inventory, args)
     return _list(context, inventory) if args.what == "list" else _check(context, inventory)
@@ -67,17 +80,6 @@ def _in_root(name: str, root: str) -> str:
     return path
 
 
-def _hidden(value: Any) -> Any:
-    """Hide secrets once more in all texts of a document: no field of it may show one, whatever it is made of."""
-    from engine.vms.secrets import hidden
-
-    if isinstance(value, str):
-        return hidden(value)
-    if isinstance(value, dict):
-        return {key: _hidden(item) for key, item in value.items()}
-    return [_hidden(item) for item in value] if isinstance(value, list) else value
-
-
 def _say(context: Context, lines: Iterator[str]) -> None:
     from engine.vms.secrets import hidden
 
@@ -85,16 +87,54 @@ def _say(context: Context, lines: Iterator[str]) -> None:
         context.out.data(hidden(line))
 
 
+# --- what restore points hold -------------------------------------------------------------------------------
+
+def _held(context: Context, machines: Sequence[Machine]) -> dict[bytes, list[Part]] | None:
+    """What of each VM restore points hold, by its configuration's path; None where there is no store to ask."""
+    from engine.vms.coverage import parts, paths
+
+    try:
+        if not context.engine.status().exists:
+            return None
+        versions = context.engine.histories(paths(machines))
+    except RollpointError as error:
+        context.warn(f"what restore points hold of the VMs cannot be said: {error.message}")
+        return None
+    root = os.fsencode(context.config.root)
+    return {machine.config: parts(machine, versions, root) for machine in machines}
+
+
+def _held_lines(found: list[Part] | None) -> Iterator[str]:
+    from tui.commands._vms_json import safe
+
+    if found is None:
+        yield "Held        nothing: there are no restore points here"
+        return
+    yield f"Held        {_share(found)} parts are in restore points"
+    for part in found:
+        points = f"{_count(part.points, 'point')}, the newest {part.newest}, "
+        said = points + ("as it is now" if part.same else "as it was then") if part.held else f"NOT HELD: {part.why}"
+        yield f"  {safe(part.what)}: {said}"
+
+
+def _share(found: list[Part]) -> str:
+    return f"{sum(part.held for part in found)} of {len(found)}"
+
+
 # --- list ---------------------------------------------------------------------------------------------------
 
 def _list(context: Context, inventory: Inventory) -> Answer:
-    _say(context, _list_lines(inventory))
+    from tui.commands._vms_json import held_json, machine_json, path_json, repository_json, safe, without_secrets
+
+    held = _held(context, inventory.machines)
+    _say(context, _list_lines(inventory, held))
     for finding in _gaps(inventory):
         context.warn(finding.text)
-    return Answer(_hidden({"repositories": [_repository_json(r) for r in inventory.repositories],
-                           "machines": [_machine_json(m) for m in inventory.machines],
-                           "unread": [{**_path(u.config), "why": _text(u.why)} for u in inventory.unread],
-                           "skipped": [_path(path)["path"] for path in inventory.skipped]}))
+    machines = [{**machine_json(m), "held": held_json(held[m.config] if held else None)} for m in inventory.machines]
+    return Answer(without_secrets({
+        "repositories": [repository_json(r) for r in inventory.repositories], "machines": machines,
+        "unread": [{**path_json(u.config), "why": safe(u.why)} for u in inventory.unread],
+        "skipped": [path_json(path)["path"] for path in inventory.skipped]}))
 
 
 def _gaps(inventory: Inventory) -> list[VmFinding]:
@@ -104,18 +144,21 @@ def _gaps(inventory: Inventory) -> list[VmFinding]:
     return [finding for finding in check(inventory) if finding.kind in (UNREADABLE, UNLISTED)]
 
 
-def _list_lines(inventory: Inventory) -> Iterator[str]:
+def _list_lines(inventory: Inventory, held: dict[bytes, list[Part]] | None) -> Iterator[str]:
     from engine.text import human_size
+    from tui.commands._vms_json import safe
     from tui.output import table
 
     rows = []
     for machine in inventory.machines:
         facts = machine.facts
         rows.append([machine.name, "template" if machine.template else "VM", _amount(facts.memory, " MiB"),
-                     _amount(facts.vcpus), _text(facts.kind), str(len(facts.nics)), str(len(facts.disks)),
-                     human_size(machine.apparent), human_size(machine.allocated), _place(inventory, machine)])
+                     _amount(facts.vcpus), safe(facts.kind), str(len(facts.nics)), str(len(facts.disks)),
+                     human_size(machine.apparent), human_size(machine.allocated),
+                     _share(held[machine.config]) if held else "-", _place(inventory, machine)])
     if rows:
-        yield from table(["Name", "Kind", "Memory", "CPUs", "Type", "Nets", "Disks", "Size", "On disk", "Repository"],
+        yield from table(["Name", "Kind", "Memory", "CPUs", "Type", "Nets", "Disks", "Size", "On disk", "Held",
+                          "Repository"],
                          rows, right=(2, 3, 5, 6, 7, 8))
     yield _summary(inventory) + "."
 
@@ -137,13 +180,6 @@ def _amount(number: int | None, unit: str = "") -> str:
     return "-" if number is None else f"{number}{unit}"
 
 
-def _text(text: str) -> str:
-    from engine.text import printable
-    from engine.vms.secrets import hidden
-
-    return printable(hidden(text))
-
-
 def _place(inventory: Inventory, machine: Machine) -> str:
     from engine.text import printable, shown_path
 
@@ -156,22 +192,26 @@ def _place(inventory: Inventory, machine: Machine) -> str:
 def _show(context: Context, inventory: Inventory, args: Namespace) -> Answer:
     from engine.vms.findings import UNREAD_STATEMENT, check
     from engine.vms.secrets import hidden_value, masked
+    from tui.commands._vms_json import finding_json, held_json, machine_json, plain_value, safe, without_secrets
 
     machine = inventory.machine(args.vm)
     findings = [f for f in check(inventory) if machine.name in f.machines and f.kind != UNREAD_STATEMENT]
+    held = (_held(context, [machine]) or {}).get(machine.config)
     source = masked(machine.document).decode("utf-8", "surrogateescape")
     if args.file:
         for line in _file_lines(source):
             context.out.data(line)
     else:
-        _say(context, _show_lines(inventory, machine, findings))
+        _say(context, _show_lines(inventory, machine))
+        _say(context, _held_lines(held))
+        _say(context, _remark_lines(machine, findings))
     for problem in machine.facts.problems:
         context.warn(f"line {problem.line}: {problem.text}")
-    settings = {_text(key): _plain(hidden_value(key, value)) for key, value in machine.document.values.items()}
+    settings = {safe(key): plain_value(hidden_value(key, value)) for key, value in machine.document.values.items()}
     notes = [{"line": note.line, "text": note.text} for note in machine.document.notes]
-    document = {"machine": _machine_json(machine), "settings": settings, "notes": notes,
-                "findings": [_finding_json(finding) for finding in findings]}
-    return Answer({**_hidden(document), "file": source})
+    document = {"machine": {**machine_json(machine), "held": held_json(held)}, "settings": settings, "notes": notes,
+                "findings": [finding_json(finding) for finding in findings]}
+    return Answer({**without_secrets(document), "file": source})
 
 
 def _file_lines(source: str) -> Iterator[str]:
@@ -181,25 +221,31 @@ def _file_lines(source: str) -> Iterator[str]:
         yield message(line.expandtabs())
 
 
-def _show_lines(inventory: Inventory, machine: Machine, findings: list[VmFinding]) -> Iterator[str]:
+def _show_lines(inventory: Inventory, machine: Machine) -> Iterator[str]:
     from engine.text import human_size, shown_path
+    from tui.commands._vms_json import safe
 
     facts = machine.facts
     yield f"{'Template' if machine.template else 'VM':<12}{machine.name}"
     for label, text in (("Domain", facts.name), ("UUID", facts.uuid), ("About", facts.description)):
         if text:
-            yield f"{label:<12}{_text(text)}"
+            yield f"{label:<12}{safe(text)}"
     yield f"Config      {shown_path(machine.config)}"
     yield f"Repository  {_place(inventory, machine)}"
-    yield f"Type        {_text(facts.kind)}"
+    yield f"Type        {safe(facts.kind)}"
     yield f"Memory      {_amount(facts.memory, ' MiB')}" + _at_most(facts.memory, facts.max_memory, " MiB")
     yield f"CPUs        {_amount(facts.vcpus)}" + _at_most(facts.vcpus, facts.max_vcpus, "")
     yield f"Disks       {human_size(machine.apparent)}, {human_size(machine.allocated)} of it on the disk"
     yield from _disk_lines(machine)
     yield from _device_lines(machine)
     yield from _other_lines(machine)
+
+
+def _remark_lines(machine: Machine, findings: list[VmFinding]) -> Iterator[str]:
+    from tui.commands._vms_json import safe
+
     for note in machine.document.notes:
-        yield f"Note: line {note.line}: {_text(note.text)}"
+        yield f"Note: line {note.line}: {safe(note.text)}"
     for finding in findings:
         yield f"{'Look into' if finding.level == 'warning' else 'Note'}: {finding.text}"
         if finding.hint:
@@ -212,9 +258,10 @@ def _at_most(now: int | None, most: int | None, unit: str) -> str:
 
 def _disk_lines(machine: Machine) -> Iterator[str]:
     from engine.vms.findings import shown_target
+    from tui.commands._vms_json import safe
     from tui.output import table
 
-    rows = [[_text(disk.spec.vdev) or "?", disk.spec.access, disk.kind, _size(disk), _is_there(disk),
+    rows = [[safe(disk.spec.vdev) or "?", disk.spec.access, disk.kind, _size(disk), _is_there(disk),
              shown_target(disk)] for disk in machine.disks]
     for line in table(["Device", "Mode", "Kind", "Size", "", "Target"], rows)[1:]:
         yield "  " + line
@@ -238,25 +285,21 @@ def _is_there(disk: DiskState) -> str:
 
 
 def _device_lines(machine: Machine) -> Iterator[str]:
+    from tui.commands._vms_json import pair_texts, safe
+
     facts = machine.facts
     for nic in facts.nics:
         words = [nic.mac or "any address"] + [f"{label} {value}" for label, value in (
             ("bridge", nic.bridge), ("model", nic.model), ("type", nic.kind), ("ip", nic.ip), ("script", nic.script),
             ("name", nic.name), ("rate", nic.rate), ("backend", nic.backend)) if value]
-        yield f"Network     {_text(', '.join(words + _pairs(nic.others)))}"
+        yield f"Network     {safe(', '.join(words + pair_texts(nic.others)))}"
     for console in facts.consoles:
-        yield f"Console     {', '.join([_text(console.kind) or 'of any kind', *_pairs(console.others)])}"
+        yield f"Console     {', '.join([safe(console.kind) or 'of any kind', *pair_texts(console.others)])}"
     for device in facts.pci:
         slot = f" as {device.slot}" if device.slot else ""
-        yield f"PCI         {_text((device.address or device.source) + slot)}"
+        yield f"PCI         {safe((device.address or device.source) + slot)}"
     for key, path in facts.host_files:
-        yield f"Host file   {_text(f'{key} {path}')}"
-
-
-def _pairs(pairs: tuple[tuple[str, str], ...]) -> list[str]:
-    from engine.vms.secrets import hidden_value
-
-    return [_text(f"{key}={hidden_value(key, value)}" if value else key) for key, value in pairs]
+        yield f"Host file   {safe(f'{key} {path}')}"
 
 
 _TOLD = frozenset({"name", "OVM_simple_name", "OVM_description", "uuid", "memory", "maxmem", "vcpus", "maxvcpus",
@@ -278,27 +321,17 @@ def _other_lines(machine: Machine) -> Iterator[str]:
 def _written(value: Value) -> str:
     import json
 
-    plain = _plain(value)
+    from tui.commands._vms_json import plain_value
+
+    plain = plain_value(value)
     return str(plain) if isinstance(plain, bool | None) else json.dumps(plain, ensure_ascii=False)
-
-
-def _plain(value: Value) -> Any:
-    """A value as JSON can hold it."""
-    from engine.vms.literals import Pairs
-
-    if isinstance(value, str):
-        return _text(value)
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, Pairs):
-        return {str(_plain(key)): _plain(item) for key, item in value.items}
-    return value
 
 
 # --- check --------------------------------------------------------------------------------------------------
 
 def _check(context: Context, inventory: Inventory) -> Answer:
     from engine.vms.findings import check
+    from tui.commands._vms_json import finding_json, repository_json, without_secrets
 
     findings = check(inventory)
     told: set[str] = set()
@@ -313,61 +346,33 @@ def _check(context: Context, inventory: Inventory) -> Answer:
     count = sum(finding.level == "warning" for finding in findings)
     said = "nothing to look into" if not count else f"{_count(count, 'thing')} to look into"
     context.out.data(f"{_summary(inventory)}" + (f": {said}." if inventory.repositories else "."))
-    return Answer(_hidden({"repositories": [_repository_json(r) for r in inventory.repositories],
-                           "machines": len(inventory.machines), "complete": inventory.complete,
-                           "findings": [_finding_json(finding) for finding in findings]}))
+    return Answer(without_secrets({
+        "repositories": [repository_json(r) for r in inventory.repositories], "machines": len(inventory.machines),
+        "complete": inventory.complete, "findings": [finding_json(finding) for finding in findings]}))
 
 
-# --- JSON ---------------------------------------------------------------------------------------------------
+# --- recreate -----------------------------------------------------------------------------------------------
 
-def _path(path: bytes) -> dict[str, str]:
-    from engine.text import json_path
-    from engine.vms.secrets import hidden
+def _recreate(context: Context, inventory: Inventory, args: Namespace) -> Answer:
+    from engine.vms.recreate import TARGETS, script
 
-    text = os.fsdecode(path)
-    return json_path(path) if hidden(text) == text else {"path": "/" + _text(text)}
-
-
-def _repository_json(repository: Any) -> dict[str, Any]:
-    return {**_path(repository.path), "kind": repository.kind, "alias": _text(repository.alias),
-            "troubles": [_text(trouble) for trouble in repository.troubles]}
-
-
-def _machine_json(machine: Machine) -> dict[str, Any]:
-    facts = machine.facts
-    return {
-        "name": machine.name, "domain": _text(facts.name), "simple_name": _text(facts.title), "uuid": _text(facts.uuid),
-        "template": machine.template, "config": _path(machine.config), "repository": _path(machine.repository)["path"],
-        "type": _text(facts.kind), "memory_mib": facts.memory, "max_memory_mib": facts.max_memory,
-        "vcpus": facts.vcpus, "max_vcpus": facts.max_vcpus, "description": _text(facts.description),
-        "apparent_bytes": machine.apparent, "allocated_bytes": machine.allocated,
-        "disks": [_disk_json(disk) for disk in machine.disks],
-        "networks": [{"mac": _text(n.mac), "bridge": _text(n.bridge), "model": _text(n.model), "type": _text(n.kind),
-                      "ip": _text(n.ip), "script": _text(n.script), "name": _text(n.name), "others": _pairs(n.others),
-                      "problem": n.problem} for n in facts.nics],
-        "consoles": [{"type": _text(c.kind), "others": _pairs(c.others)} for c in facts.consoles],
-        "pci": [{"address": _text(d.address), "slot": _text(d.slot), "others": _pairs(d.others), "problem": d.problem}
-                for d in facts.pci],
-        "host_files": [{"key": key, "path": _text(path)} for key, path in facts.host_files],
-        "problems": [{"line": p.line, "key": _text(p.key), "text": _text(p.text)} for p in facts.problems],
-    }
+    target = args.target or TARGETS[0]
+    if target not in TARGETS:
+        raise UsageError(f"there is no script for {target!r}", hint=f"--for takes one of: {', '.join(TARGETS)}")
+    networks = dict(_network(given) for given in args.network or ())
+    made = script(inventory.machine(args.vm), target, networks, args.pool or "")
+    for line in made.lines:
+        context.out.data(line)
+    for sentence in made.unknown:
+        context.warn(sentence)
+    return Answer({"for": target, "script": made.lines, "unknown": made.unknown})
 
 
-def _disk_json(disk: DiskState) -> dict[str, Any]:
-    spec = disk.spec
-    return {
-        "device": _text(spec.vdev), "access": spec.access, "cdrom": spec.cdrom, "kind": disk.kind,
-        "target": _text(spec.target), "format": spec.format or "raw", "prefixes": list(spec.prefixes),
-        "backend": _text(spec.backend), "backendtype": _text(spec.backendtype), "script": _text(spec.script),
-        "others": _pairs(spec.others), "exists": disk.exists, "apparent_bytes": disk.apparent,
-        "allocated_bytes": disk.allocated, "trouble": _text(disk.trouble), "problem": spec.problem,
-        "repository": _path(disk.repository)["path"] if disk.repository else None,
-    }
-
-
-def _finding_json(finding: VmFinding) -> dict[str, Any]:
-    return {"kind": finding.kind, "level": finding.level, "text": finding.text, "hint": finding.hint,
-            "machines": list(finding.machines), **(_path(finding.path) if finding.path else {"path": None})}
+def _network(given: str) -> tuple[str, str]:
+    bridge, equals, name = given.partition("=")
+    if not equals or not bridge or not name:
+        raise UsageError(f"--network takes BRIDGE=NAME, not {given!r}", hint="for example --network 10238073c2=prod")
+    return bridge, name
 
 
 COMMANDS = (Command("vms", "the VMs of a Xen or Oracle VM server, and what is wrong with them", 107, configure, run,
