@@ -150,6 +150,7 @@ class RollbackPlan:
     reboot: tuple[str, ...] = ()        # why one is due afterwards; none for a tree that does not run
     adopt: bool = False                 # onto other file systems than the recorded ones, or another machine
     adjustments: tuple[str, ...] = ()   # lines adjusted to those afterwards: "/etc/fstab: UUID=… -> UUID=…"
+    merged: tuple[bytes, ...] = ()      # recorded file systems that become directories of the one around them
 
     @property
     def empty(self) -> bool:
