@@ -131,6 +131,8 @@ def _list(context: Context, inventory: Inventory) -> Answer:
     _say(context, _list_lines(inventory, held))
     for finding in _gaps(inventory):
         context.warn(finding.text)
+    for path in inventory.skipped:
+        context.out.debug(f"{path_json(path)['path']} is not about a VM")
     machines = [{**machine_json(m), "held": held_json(held[m.config] if held else None)} for m in inventory.machines]
     return Answer(without_secrets({
         "repositories": [repository_json(r) for r in inventory.repositories], "machines": machines,
