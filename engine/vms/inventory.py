@@ -125,7 +125,10 @@ def scan(root: str, wanted: Sequence[str], job: Job) -> Inventory:
         if isinstance(read_one, Unread):
             unread.append(read_one)
         elif read_one is not None and not config.certain and not is_domain(read_one):
-            skipped.append(config.path)
+            if read_one.problems and config.path.endswith(b".cfg"):
+                unread.append(Unread(config.path, place.path, "nothing that makes a VM could be read in it"))
+            else:
+                skipped.append(config.path)
         elif read_one is not None:
             known = facts(read_one)
             disks = tuple(look(tree, spec, inside) for spec in known.disks)

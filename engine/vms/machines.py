@@ -42,8 +42,10 @@ class Facts:
 
 
 def is_domain(document: Document) -> bool:
-    """Whether a file is about a VM at all (not a CPU pool, nor some other file of settings)."""
-    return "name" in document.values and not _DOMAIN_KEYS.isdisjoint(document.values)
+    """Whether a file is about a VM at all (not a CPU pool, nor some other file of settings): it sets a name and
+    something that only VMs have, whether or not what it sets could be read."""
+    keys = {statement.key for statement in document.statements}
+    return "name" in keys and not _DOMAIN_KEYS.isdisjoint(keys)
 
 
 def facts(document: Document) -> Facts:

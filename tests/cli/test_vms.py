@@ -131,7 +131,8 @@ def test_statements_that_cannot_be_read(run: Run, tree: Path) -> None:
                                    ["--repository", "/nowhere"], ["--file"], ["--repository", ""], ["recreate", "x"],
                                    ["recreate"],
                                    ["recreate", "web 1", "--for", "4"], ["recreate", "web 1", "--network", "x"],
-                                   ["list", "--for", "xl"], ["recreate", "web 1", "--file"]])
+                                   ["list", "--for", "xl"], ["diff"], ["diff", "/nowhere"],
+                                   ["recreate", "web 1", "--file"]])
 def test_wrong_words(run: Run, tree: Path, words: list[str]) -> None:
     ran = run("vms", *words)
     assert ran.code == 2 and ran.out == "" and len(ran.err.splitlines()) == 2
@@ -224,3 +225,22 @@ def test_recreate(run: Run, tree: Path) -> None:
     assert document["script"] == ran.out.splitlines() and document["unknown"] == [] and document["for"] == "3.4"
     ran = run("vms", "recreate", "web 1", "--for", "xl")
     assert ran.code == 3 and 'vncpasswd = "@VNCPASSWD@"' in ran.out and "@VNCPASSWD@" in ran.err
+
+
+def test_diff_with_a_restored_point(run: Run, tree: Path, tmp_path: Path) -> None:
+    assert run("snapshot").code == 0
+    path = next((tree / f"OVS/Repositories/{REPO}/VirtualMachines").glob("*/vm.cfg"))
+    path.write_text(path.read_text().replace("1024", "8192").replace(SECRET, "other"))
+    config(tree, 9, OVM_simple_name="new")
+    before = tmp_path / "before"
+    assert run("restore", "1", "--to", str(before)).code == 0
+    ran = run("vms", "diff", str(before))
+    assert ran.code == 0 and ran.err == ""
+    lines = ran.out.splitlines()
+    assert lines[0].startswith("new was added (VM, 0 disks, /OVS/Repositories/")
+    assert lines[1:] == ["web 1: memory 1024 MiB -> 8192 MiB", "web 1: about changed", "web 1: rpc_secret changed",
+                         "web 1: vfb changed", "web 1: vncpasswd changed",
+                         "6 differences between 2 VMs and templates then and 3 now."]
+    document = run("vms", "diff", str(before), "--json").document
+    assert [c["kind"] for c in document["changes"]] == ["added"] + ["changed"] * 5
+    assert run("vms", "diff", str(tree)).out == "no difference between 3 VMs and templates then and 3 now.\n"

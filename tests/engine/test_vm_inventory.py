@@ -89,9 +89,13 @@ def test_plain_xen(tmp_path: Path) -> None:
     (xen / "pool.cfg").write_text("name = 'pool'\nsched = 'credit'\n")
     for other in ("xl.conf", "xend-config.sxp", "xmexample1", "README"):
         (xen / other).write_text(SIMPLE)
+    (xen / "notes").write_text("to do: more of it\n")
+    (xen / "code.cfg").write_text("import os\nname = 'vm%d' % 5\nmemory = 64\n")
+    (xen / "binary.cfg").write_bytes(b"\x7fELF\0\0")
     found = look(tmp_path)
-    assert names(found) == ["b", "guest", "old"] and {r.kind for r in found.repositories} == {DIRECTORY}
-    assert found.skipped == (b"etc/xen/pool.cfg",) and not found.unread
+    assert names(found) == ["b", "code.cfg", "guest", "old"] and {r.kind for r in found.repositories} == {DIRECTORY}
+    assert found.skipped == (b"etc/xen/notes", b"etc/xen/pool.cfg")
+    assert unread(found) == {"etc/xen/binary.cfg": "nothing that makes a VM could be read in it"}
 
 
 def test_exadata_where_disks_are_links_into_the_guest_images(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
-"""`vms`, `vms show VM`, `vms check` and `vms recreate VM`: the VMs and templates of a Xen or Oracle VM server, what is
-wrong with them, and what makes one anew."""
+"""`vms`, `vms show VM`, `vms check`, `vms diff DIR` and `vms recreate VM`: the VMs and templates of a Xen or Oracle VM
+server, what is wrong with them, what became of them, and what makes one anew."""
 
 from __future__ import annotations
 
@@ -25,15 +25,18 @@ _DETAILS = ("`vms` (or `vms list`) shows every VM and template of the repositori
             "shared, or belong to no VM, ids that are there twice, and so on; exit code 3 when there is such a thing. "
             "`vms recreate VM` prints the commands for Oracle VM Manager's CLI, or a file for `xl create`, that make "
             "it anew; what a vm.cfg does not say stands there as @WHAT@ and on stderr (exit code 3). "
-            "VM is a name, a uuid, a unique beginning of either, or the path of a vm.cfg. Nothing is changed, run or "
-            "mounted.")
-_WORDS = ("list", "show", "check", "recreate")
+            "`vms diff DIR` says what became of the VMs since the state below DIR, which is a mounted or restored "
+            "point. VM is a name, a uuid, a unique beginning of either, or the path of a vm.cfg. Nothing is changed, "
+            "run or mounted.")
+_WORDS = ("list", "show", "check", "diff", "recreate")
 
 
 def configure(parser: ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("what", metavar="list|show|check|recreate", nargs="?", default="list", help="default: list")
-    parser.add_argument("vm", metavar="VM", nargs="?", help="for `show` and `recreate`: the VM or template")
+    parser.add_argument("what", metavar="list|show|check|diff|recreate", nargs="?", default="list",
+                        help="default: list")
+    parser.add_argument("vm", metavar="VM|DIR", nargs="?",
+                        help="for `show` and `recreate`: the VM or template; for `diff`: the root of the older state")
     parser.add_argument("--repository", metavar="DIR", action="append",
                         help="look in this directory (may be given again; default: vms.repositories of the "
                              "configuration, or the usual places of Oracle VM and Xen)")
@@ -49,24 +52,22 @@ def run(context: Context, args: Namespace) -> Answer:
     """Show the VMs, one of them, what is wrong with them, or what makes one anew."""
     if args.what not in _WORDS:
         raise UsageError(f"there is no `vms {args.what}`",
-                         hint="use `vms list`, `vms show VM`, `vms check` or `vms recreate VM`")
-    if (args.what in ("show", "recreate")) != (args.vm is not None) or (args.file and args.what != "show"):
-        raise UsageError("`vms show` (with --file) and `vms recreate` take a VM, `vms list` and `vms check` take none",
+                         hint="use `vms list`, `vms show VM`, `vms check`, `vms diff DIR` or `vms recreate VM`")
+    if (args.what in ("list", "check")) == (args.vm is not None) or (args.file and args.what != "show"):
+        raise UsageError("`vms show` (with --file) and `vms recreate` take a VM, `vms diff` a DIR, the others nothing",
                          hint="see `rollpoint vms --help`")
     if args.what != "recreate" and (args.target or args.network or args.pool):
         raise UsageError("--for, --network and --pool belong to `vms recreate`", hint="see `rollpoint vms --help`")
-    inventory = _inventory(context, args.repository)
-    if args.what == "recreate":
-        return _recreate(context, inventory, args)
-    if args.what == "show":
-        return _show(context, inventory, args)
-    return _list(context, inventory) if args.what == "list" else _check(context, inventory)
+    inventory = _inventory(context, args.repository, context.config.root)
+    if args.what in ("list", "check"):
+        return _list(context, inventory) if args.what == "list" else _check(context, inventory)
+    work = {"show": _show, "diff": _diff, "recreate": _recreate}[args.what]
+    return work(context, inventory, args)
 
 
-def _inventory(context: Context, given: list[str] | None) -> Inventory:
+def _inventory(context: Context, given: list[str] | None, root: str) -> Inventory:
     from engine.vms.inventory import scan
 
-    root = context.config.root
     places = tuple(_in_root(no_nul(name), root) for name in given) if given else context.config.vms.repositories
     with context.job(keep_output=False) as job:
         return scan(root, places, job)
@@ -130,6 +131,8 @@ def _list(context: Context, inventory: Inventory) -> Answer:
     _say(context, _list_lines(inventory, held))
     for finding in _gaps(inventory):
         context.warn(finding.text)
+    for path in inventory.skipped:
+        context.out.debug(f"{path_json(path)['path']} is not about a VM")
     machines = [{**machine_json(m), "held": held_json(held[m.config] if held else None)} for m in inventory.machines]
     return Answer(without_secrets({
         "repositories": [repository_json(r) for r in inventory.repositories], "machines": machines,
@@ -349,6 +352,25 @@ def _check(context: Context, inventory: Inventory) -> Answer:
     return Answer(without_secrets({
         "repositories": [repository_json(r) for r in inventory.repositories], "machines": len(inventory.machines),
         "complete": inventory.complete, "findings": [finding_json(finding) for finding in findings]}))
+
+
+# --- diff ---------------------------------------------------------------------------------------------------
+
+def _diff(context: Context, inventory: Inventory, args: Namespace) -> Answer:
+    from engine.vms.changes import compare
+
+    root = os.path.abspath(no_nul(args.vm))
+    if not os.path.isdir(root):
+        raise UsageError(f"{args.vm!r} is no directory", hint="`rollpoint mount POINT DIR` makes a point one")
+    older = _inventory(context, args.repository, root)
+    changes = compare(older, inventory)
+    _say(context, (change.text for change in changes))
+    for side, name in ((older, "the older state"), (inventory, "the present state")):
+        for finding in _gaps(side):
+            context.warn(f"{name}: {finding.text}")
+    count = _count(len(changes), "difference") if changes else "no difference"
+    context.out.info(f"{count} between {len(older.machines)} VMs and templates then and {len(inventory.machines)} now.")
+    return Answer({"changes": [{"kind": c.kind, "machine": c.machine, "text": c.text} for c in changes]})
 
 
 # --- recreate -----------------------------------------------------------------------------------------------
