@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,8 @@ _LIMIT = 4 << 20
 @dataclass(frozen=True, slots=True)
 class Renamed:
     """One name of a file system in its old and its new form: ``uuid`` (as it stands anywhere), or what a ``label``,
-    ``partuuid`` or device ``path`` is replaced by (UUID=…)."""
+    ``partuuid`` or device ``path`` is replaced by (UUID=…); ``mount``: a mount point whose line in fstab becomes a
+    comment."""
 
     kind: str
     old: str
@@ -77,9 +78,13 @@ class Adoption:
         return {"renamed": [[c.kind, c.old, c.new] for c in self.changes], "files": [a.path.hex() for a in self.found]}
 
 
-def look(store: Store, config: Config, catalog: Catalog, point: RestorePoint, scope: Scope) -> Adoption:
-    """Return what adopting comes to in a rollback; nothing is touched."""
-    changes = renamed(config, point, scope)
+def look(store: Store, config: Config, catalog: Catalog, point: RestorePoint, scope: Scope,
+         merged: Collection[bytes] = ()) -> Adoption:
+    """Return what adopting comes to in a rollback; nothing is touched. `merged`: file systems that become directories
+    of the one around them."""
+    changes = [Renamed("mount", re.sub(r"[\s\\]", lambda m: f"\\{ord(m[0]):03o}", "/" + os.fsdecode(m)), "")
+               for m in merged]
+    changes += renamed(config, point, scope)
     return Adoption(tuple(changes), tuple(adjustments(store, config, catalog, point, scope, changes)))
 
 
@@ -142,16 +147,19 @@ def rewritten(text: str, changes: Sequence[Renamed]) -> str:
     """Return a text with every old name replaced, in one pass: what was put in is not looked at again."""
     patterns = {"uuid": r"(?<![0-9A-Za-z-])(?i:{})(?![0-9A-Za-z-])", "path": r"(?<![\w/.-]){}(?![\w/.-])",
                 "label": r"(?:\bLABEL=|/dev/disk/by-label/)(?P<q{n}>[\"']?){}(?P=q{n})(?![^\s\"',;])",
+                "mount": r"(?m:^)[ \t]*[^#\s]\S*[ \t]+{}/?[ \t].*",
                 "partuuid": r"(?:\bPARTUUID=|/dev/disk/by-partuuid/)(?i:{})(?![0-9A-Za-z-])"}
     if not changes:
         return text
-    # A label or a partition may have the name of a UUID: the longer form is tried first.
-    ordered = sorted(changes, key=lambda c: c.kind == "uuid")
+    # A whole line goes first, a bare UUID last: a label or a partition may have the name of one.
+    ordered = sorted(changes, key=lambda c: (c.kind != "mount", c.kind == "uuid"))
     parts = [f"(?P<c{n}>{patterns[c.kind].replace('{n}', str(n)).replace('{}', re.escape(c.old))})"
              for n, c in enumerate(ordered)]
 
     def put(match: re.Match[str]) -> str:
         change = next(c for n, c in enumerate(ordered) if match[f"c{n}"] is not None)
+        if change.kind == "mount":
+            return f"# {match[0]}"
         new = change.new
         if match[0].startswith("/dev/disk/"):
             new = "/dev/disk/by-uuid/" + new.removeprefix("UUID=")

@@ -148,6 +148,7 @@ class RollbackPlan:
     keep: tuple[bytes, ...] = ()        # live files that nobody can read, and that therefore stay
     adopt: bool = False                 # onto other file systems than the recorded ones, or another machine
     adjustments: tuple[str, ...] = ()   # lines adjusted to those afterwards: "/etc/fstab: UUID=… -> UUID=…"
+    merged: tuple[bytes, ...] = ()      # recorded file systems that become directories of the one around them
 
     @property
     def empty(self) -> bool:

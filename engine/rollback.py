@@ -57,12 +57,12 @@ class Applied:
 
 
 def plan(store: Store, config: Config, catalog: Catalog, point: RestorePoint, scope: Scope, job: Job, *,
-         adopt: bool = False) -> RollbackPlan:
+         adopt: bool = False, merged: Sequence[bytes] = ()) -> RollbackPlan:
     """Return what going back to `point` would change; nothing is touched. `adopt`: onto other file systems than the
-    recorded ones, or another machine."""
-    target = targets.look(config, catalog, point, scope, adopt=adopt)
+    recorded ones, or another machine; those in `merged` become directories."""
+    target = targets.look(config, catalog, point, scope, adopt=adopt, merged=merged)
     scope = targets.sparing(scope, target)
-    adoption = adopting.look(store, config, catalog, point, scope) if adopt else adopting.Adoption((), ())
+    adoption = adopting.look(store, config, catalog, point, scope, merged) if adopt else adopting.Adoption((), ())
     config = sparing(config, point, scope, target.places)
     root = os.path.realpath(os.fsencode(config.root))
     now = query.diff_live(store, config, catalog, point, scope.paths, job)
@@ -84,7 +84,7 @@ def plan(store: Store, config: Config, catalog: Catalog, point: RestorePoint, sc
         tuple(printable(os.fsencode(p)) for p in config.excludes),
         tuple(shown_path(os.fsencode(d).strip(b"/")) for d in config.databases), tuple(findings),
         _commands(store, config, point, scope), changed.packages, changed.kernels, pieces.words, tuple(hidden),
-        adopt, adoption.words)
+        adopt, adoption.words, tuple(merged))
 
 
 def sparing(config: Config, point: RestorePoint, scope: Scope, places: Sequence[bytes]) -> Config:
@@ -252,17 +252,19 @@ def protected(store: Store) -> dict[str, str]:
 
 
 def begin(store: Store, config: Config, point: RestorePoint, scope: Scope, safety: str | None,
-          keep: Sequence[bytes] = (), *, undo: bool = False, of: str = "", adoption: Adoption | None = None
-          ) -> dict[str, Any]:
+          keep: Sequence[bytes] = (), *, undo: bool = False, of: str = "", adoption: Adoption | None = None,
+          merged: Sequence[bytes] = ()) -> dict[str, Any]:
     """Write the journal of a rollback that is about to change the target, and return it. `of` is the id of the rollback
-    that this one undoes, `adoption` what is adjusted to other file systems (None: they are the recorded ones)."""
+    that this one undoes, `adoption` what is adjusted to other file systems (None: they are the recorded ones), `merged`
+    those that become directories."""
     now, root = datetime.now(UTC), os.path.realpath(os.fsencode(config.root))
     entry = {"id": of or f"{now:%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(4)}", "phase": "applying", "point": point.id,
              "root": printable(root), "root_uuid": targets.identity(root),
              "scope": [printable(os.fsencode(w)) for w in scope.words], "paths": _hex(scope.paths),
              "but": _hex(scope.but), "mounts": _hex(scope.mounts), "boot": scope.boot, "keep": _hex(keep),
              "safety": safety, "undo": undo,
-             "adopt": None if adoption is None else adoption.document(), "user": user_name(), "pid": os.getpid(),
+             "adopt": None if adoption is None else adoption.document(), "merged": _hex(merged),
+             "user": user_name(), "pid": os.getpid(),
              "started": now.strftime("%Y-%m-%d %H:%M:%S UTC")}
     write_document(store.place(JOURNAL), entry)
     bootpieces.tidy(store, str(entry["id"]))
@@ -292,8 +294,9 @@ def apply(store: Store, config: Config, point: RestorePoint, scope: Scope, entry
     started = time.monotonic()
     step("rollback-begun")
     # Resumed after a restart, other disks may be mounted, or none.
-    targets.check(config, point, scope, adopt=entry.get("adopt") is not None)
-    config = sparing(config, point, scope, [one.place for one in targets.involved(point, scope) if one.place])
+    merged = [bytes.fromhex(p) for p in entry.get("merged", ())]
+    targets.check(config, point, scope, adopt=entry.get("adopt") is not None, merged=merged)
+    config = sparing(config, point, scope, targets.places(point, scope, merged))
     undo = bool(entry["undo"])
     boot, left = bootpieces.restore(store, config, entry, job) if undo else ((), ())
     count, differences, adjusted = _apply_files(store, config, point, scope, entry, job, expected)

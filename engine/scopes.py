@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from engine.config import Config
 from engine.errors import UsageError
+from engine.machine import filesystems
 from engine.points import RestorePoint
 from engine.replica import rsync
 from engine.results import ScopeChoice
@@ -78,7 +79,7 @@ def resolve(words: Sequence[str], config: Config, point: RestorePoint) -> Scope:
 
 def recorded(point: RestorePoint) -> list[bytes]:
     """Return where the file systems of a point were mounted, relative to its root."""
-    return [inner_path(str(source.get("mount", ""))) for source in point.doc.get("sources", ())]
+    return [one.place for one in filesystems.recorded(point.doc.get("sources"))]
 
 
 def _boot_paths(point: RestorePoint) -> list[bytes]:

@@ -129,12 +129,16 @@ class Engine(Reader):
 
     # --- going back --------------------------------------------------------------------------------------------------
 
-    def plan(self, point: RestorePoint, scope: Sequence[str], job: Job, *, adopt: bool = False) -> RollbackPlan:
+    def plan(self, point: RestorePoint, scope: Sequence[str], job: Job, *, adopt: bool = False,
+             merged: Sequence[bytes] = ()) -> RollbackPlan:
         """Return what rolling back to a point would change (`scope`: see engine/scopes.py); touches nothing. `adopt`:
-        onto other file systems than the point recorded, or another machine (see engine/adopting.py)."""
+        onto other file systems than the point recorded, or another machine (see engine/adopting.py); those that were
+        mounted at `merged` become directories."""
+        if merged and not adopt:
+            raise UsageError("file systems can only be merged when others are adopted", hint="say --adopt too")
         with self._catalog() as (store, catalog):
             resolved = scopes.resolve(scope, self.config, point)
-            return rollback.plan(store, self.config, catalog, point, resolved, job, adopt=adopt)
+            return rollback.plan(store, self.config, catalog, point, resolved, job, adopt=adopt, merged=merged)
 
     def rollback(self, plan: RollbackPlan, job: Job, *, safety_point: bool = True) -> RollbackResult:
         """Carry out a plan: a safety point first (unless told not to), then the journal, the copies, verification."""
@@ -147,10 +151,10 @@ class Engine(Reader):
                 raise RefusedError(rollback.interrupted(store), hint="use --resume or --undo")
             scope, adoption = self._settled_scope(store, plan, scope)
             rollback.same_boot(store, self.config, plan, scope)
-            safety = self._safety_point(store, plan.point, scope, job) if safety_point else None
+            safety = self._safety_point(store, plan, scope, job) if safety_point else None
             point = points.resolve(query.points(store), plan.point.id)
             entry = rollback.begin(store, self.config, point, scope, safety.id if safety else None,
-                                   plan.keep, adoption=adoption)
+                                   plan.keep, adoption=adoption, merged=plan.merged)
             done = rollback.apply(store, self.config, point, scope, entry, job, len(plan.diff.changes))
         return self._rolled_back(store, "rollback", point, safety, done)
 
@@ -160,21 +164,22 @@ class Engine(Reader):
         if not plan.adopt:
             targets.check_machine(store, self.config, plan.point)
         with Catalog.open(store) as catalog:
-            target = targets.look(self.config, catalog, plan.point, scope, adopt=plan.adopt)
+            target = targets.look(self.config, catalog, plan.point, scope, adopt=plan.adopt, merged=plan.merged)
             rollback.check(target.findings)
             scope = targets.sparing(scope, target)
             if not plan.adopt:
                 return scope, None
-            adoption = adopting.look(store, self.config, catalog, plan.point, scope)
+            adoption = adopting.look(store, self.config, catalog, plan.point, scope, plan.merged)
         if adoption.words != plan.adjustments:
             raise RefusedError("the file systems are not those for which this was planned; nothing was changed",
                                hint="look at the plan again")
         return scope, adoption
 
-    def _safety_point(self, store: Store, point: RestorePoint, scope: Scope, job: Job) -> RestorePoint:
+    def _safety_point(self, store: Store, plan: RollbackPlan, scope: Scope, job: Job) -> RestorePoint:
         """Take the point that an undo goes back to: of all that the rollback will change, whatever fstab says."""
+        point = plan.point
         config = rollback.excluding(self.config, point)     # on a rescue system ours says nothing of this one
-        config = targets.widened(config, [one.place for one in targets.involved(point, scope) if one.place])
+        config = targets.widened(config, targets.places(point, scope, plan.merged))
         request = SnapshotRequest(f"before the rollback to {point.id}", ("safety",), reason="safety")
         return self._take(store, request, job, config).point
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from engine.config import Config
@@ -37,19 +37,20 @@ class Target:
     findings: tuple[Finding, ...]
 
 
-def look(config: Config, catalog: Catalog, point: RestorePoint, scope: Scope, *, adopt: bool = False) -> Target:
+def look(config: Config, catalog: Catalog, point: RestorePoint, scope: Scope, *, adopt: bool = False,
+         merged: Collection[bytes] = ()) -> Target:
     """Compare what is mounted below the root with what the point recorded. `adopt`: other file systems than the
-    recorded ones are taken too."""
+    recorded ones are taken too, and the files of those in `merged` go into the directories that are there instead."""
     root = os.path.realpath(os.fsencode(config.root))
     sources = involved(point, scope)
     table = _mounts(root, sources)
-    places, findings = [], []
+    found: list[bytes] = []
+    findings: list[Finding] = []
     for one in sources:
         there = mounted_at(root, one.place, table)
-        found = list(_judge(one, there, root, adopt))
-        findings += found
+        findings += _judge(one, there, root, adopt, merged)
         if there is not None and one.place:
-            places.append(one.place)
+            found.append(one.place)
     spared = []
     for mount, place, top in _strangers(catalog, point, scope, root, table):
         if top is None:
@@ -63,16 +64,17 @@ def look(config: Config, catalog: Catalog, point: RestorePoint, scope: Scope, *,
             if mount.fstype in mounts.LOCAL_TYPES:
                 findings.append(Finding("info", f"{shown_path(place)} is a file system that the point does not know: "
                                         f"it stays as it is{more}"))
-    return Target(tuple(places), tuple(dict.fromkeys(spared)), tuple(findings))
+    return Target(tuple(found), tuple(dict.fromkeys(spared)), tuple(findings))
 
 
-def check(config: Config, point: RestorePoint, scope: Scope, *, adopt: bool = False) -> None:
+def check(config: Config, point: RestorePoint, scope: Scope, *, adopt: bool = False,
+          merged: Collection[bytes] = ()) -> None:
     """Raise RefusedError when a file system that the rollback acts on is not the one that the point recorded."""
     root = os.path.realpath(os.fsencode(config.root))
     sources = involved(point, scope)
     table = _mounts(root, sources)
     for one in sources:
-        for finding in _judge(one, mounted_at(root, one.place, table), root, adopt):
+        for finding in _judge(one, mounted_at(root, one.place, table), root, adopt, merged):
             if finding.level == "blocker":
                 raise RefusedError(f"the rollback is blocked: {finding.text}", hint=finding.hint)
 
@@ -137,6 +139,11 @@ def limited(config: Config, places: Sequence[bytes]) -> Config:
     return replace(config, sources=("/", *(os.fsdecode(b"/" + p) for p in places)))
 
 
+def places(point: RestorePoint, scope: Scope, merged: Collection[bytes] = ()) -> list[bytes]:
+    """Return the mount points, besides the root, that a rollback acts on."""
+    return [one.place for one in involved(point, scope) if one.place and one.place not in merged]
+
+
 def widened(config: Config, places: Sequence[bytes]) -> Config:
     """Return the configuration for the safety point: what a rollback changes must be in it, whatever fstab says."""
     return replace(config, sources=(*config.sources, *(os.fsdecode(b"/" + p) for p in places)))
@@ -149,12 +156,18 @@ def _in(path: bytes, place: bytes) -> bool:
 # --- the same file system? -----------------------------------------------------------------------------------------
 
 
-def _judge(one: Recorded, there: Recorded | None, root: bytes, adopt: bool) -> Iterator[Finding]:
+def _judge(one: Recorded, there: Recorded | None, root: bytes, adopt: bool, merged: Collection[bytes]
+           ) -> Iterator[Finding]:
     where = os.path.join(root, one.place) if one.place else root
     shown = printable(where)
     name = f"UUID={printable(one.uuid)}" if one.uuid else printable(one.device)
     without = _without(one)
-    if there is None:
+    if there is None and one.place in merged:
+        yield _merging(one)
+    elif one.place in merged:
+        yield Finding("blocker", f"{shown_path(one.place)} cannot be merged: a file system is mounted at {shown}",
+                      f"unmount it, or leave out --merge {shown_path(one.place)}")
+    elif there is None:
         yield Finding("blocker", f"{shown_path(one.place)} was a file system of its own ({_words(one)}), and nothing "
                       f"is mounted at {shown}: its files would be written into the directory there",
                       f"mount it there (mount {name} {shown}){without}")
@@ -171,6 +184,15 @@ def _judge(one: Recorded, there: Recorded | None, root: bytes, adopt: bool) -> I
                           f"mount the recorded one there ({name}), or adopt the new one with --adopt{without}")
         elif not one.uuid and one.fstype != "zfs" and one.device.startswith("/dev/"):
             yield Finding("info", f"the point has no UUID for {shown_path(one.place)}: it was compared by its type")
+
+
+def _merging(one: Recorded) -> Finding:
+    where = shown_path(one.place)
+    if one.place.split(b"/")[0] in (b"boot", b"efi"):
+        return Finding("blocker", f"{where} cannot be merged: boot code and boot menus look for it as a file system of "
+                       "its own", f"make and mount a file system for {where}")
+    return Finding("warning", f"{where} was a file system of its own and becomes a directory: its line in fstab is put "
+                   "out of force")
 
 
 def _without(one: Recorded) -> str:

@@ -196,7 +196,7 @@ def overview() -> str:
     """Return the help that shows all verbs."""
     lines = ["usage: rollpoint [--config FILE] [--store DIR] [--root DIR] [--json] [-v|-q] COMMAND …", "",
              "Restore points of a server. With no COMMAND: the full-screen app.", "", "commands:"]
-    lines += [f"  {command.name:<10}{command.summary}" for command in commands.every()]
+    lines += [f"  {command.name:<12}{command.summary}" for command in commands.every()]
     lines += ["", "`rollpoint COMMAND --help` shows a command's own options.", ""]
     import textwrap
 

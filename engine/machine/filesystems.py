@@ -34,6 +34,7 @@ class FileSystem:
     model: str = ""
     serial: str = ""
     mounted: tuple[str, ...] = ()       # where it is mounted already
+    member: str = ""                    # of a btrfs on several devices: which one (UUID_SUB); a copy has the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,9 @@ def names_of(mount: Mount) -> tuple[str, str, str]:
         device = b"/dev/block/" + mount.device          # /dev/root
     if os.geteuid() == 0:
         with contextlib.suppress(ToolError):
-            return parse_probed(call(["blkid", "-p", "-o", "export", device], ok=(0, 2), timeout=20))
+            names = parse_probed(call(["blkid", "-p", "-o", "export", device], ok=(0, 2), timeout=20))
+            if names[0]:
+                return names
     uuid, label, partuuid = (_linked(b"/dev/disk/by-" + n, device) for n in (b"uuid", b"label", b"partuuid"))
     return uuid, label, partuuid
 

@@ -60,7 +60,7 @@ def survey(job: Job, *, devices: Sequence[str] = (), also: Sequence[str] = (), s
     file_systems, stores, systems, unreadable = [], [], [], []
     for one, answer in zip(listed, answers, strict=True):
         known = replace(one, fstype=str(answer.get("fstype") or one.fstype), uuid=str(answer.get("uuid") or one.uuid),
-                        label=str(answer.get("label") or one.label))
+                        label=str(answer.get("label") or one.label), member=str(answer.get("member") or ""))
         if known.fstype in _CONTAINERS:
             closed.append(known)
         elif answer.get("why"):

@@ -91,6 +91,7 @@ def _probed(device: str, seconds: float) -> dict[str, str]:
     out = call(("blkid", "-p", "-o", "export", os.fsencode(device)), ok=(0, 2), timeout=seconds)
     found = parse_blkid(b"DEVNAME=" + os.fsencode(device) + b"\n" + out).all
     names = {"fstype": found[0].fstype, "uuid": found[0].uuid, "label": found[0].label} if found else {}
+    names["member"] = next((os.fsdecode(w[9:]) for w in out.splitlines() if w.startswith(b"UUID_SUB=")), "")
     return {key: value for key, value in names.items() if value}
 
 

@@ -1,7 +1,8 @@
 """Which of the file systems that are here takes the place of each one that a point recorded.
 
-The same file system is known by its UUID and type. What is only like it (type, label, size) is proposed and named as
-such, and counts only with `adopt`: onto another machine or a newly made disk. Pure: it looks at a survey alone.
+The same file system is known by its UUID and type. What is only like it (type, label, size) is proposed, and counts
+only where the admin names it himself and says `adopt`: onto another machine or a newly made disk. Pure: it looks at a
+survey alone.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from engine.rescue.survey import FoundStore, FoundSystem, Survey
 from engine.text import human_size, printable, shown_path
 
 EXACT, OTHER, MISSING = "exact", "other", "missing"
+_SAME = "the same UUID and type"
 _OFFERED = 0.85      # how much of a device a file system offers at least: the rest is inodes, journal and tables
 
 
@@ -68,7 +70,7 @@ def propose(sources: Sequence[Recorded], survey: Survey, choices: Choices = _NO_
         taken = {r.device.device for r in rows if r.device is not None}
         rows.append(_named(one, chosen[one.mount], survey) if one.mount in chosen else
                     _found(one, survey, taken, store))
-    refusals = [*_unknown(chosen, ordered), *_not_clear(rows, survey, chosen), *_not_the_same(rows, choices),
+    refusals = [*_unknown(chosen, ordered), *_not_clear(rows, survey, chosen), *_not_the_same(rows, choices, chosen),
                 *_twice(rows), *_of_the_store(rows, store), *_other_machine(rows, survey, choices, store),
                 *_no_root(rows)]
     return Mapping(tuple(rows), tuple(refusals))
@@ -82,13 +84,13 @@ def _named(one: Recorded, spec: str, survey: Survey) -> Row:
     if len(fits) > 1:
         return Row(one, None, f"{_list(fits)} are all {printable(spec)}", MISSING)
     against = _differs(one, fits[0])
-    return Row(one, fits[0], f"chosen; {against or _same(one)}", OTHER if against else EXACT)
+    return Row(one, fits[0], f"chosen; {against or _SAME}", OTHER if against else EXACT)
 
 
 def _found(one: Recorded, survey: Survey, taken: Collection[str], store: FoundStore | None) -> Row:
     same = _candidates(one, survey)
     if len(same) == 1:
-        return Row(one, same[0], _same(one), EXACT)
+        return Row(one, same[0], _SAME, EXACT)
     if same:
         return Row(one, None, f"{_list(same)} all have the UUID {printable(one.uuid)}: name one of them", MISSING)
     if one.fstype == "zfs":
@@ -102,9 +104,11 @@ def _found(one: Recorded, survey: Survey, taken: Collection[str], store: FoundSt
 
 
 def _candidates(one: Recorded, survey: Survey) -> list[FileSystem]:
-    """Return the file systems that are the recorded one. A btrfs counts once, it has its UUID on all its devices."""
+    """Return the file systems that are the recorded one: a btrfs has its UUID on each of its devices, and counts once
+    unless two of them are the same member, which makes one a copy of the other."""
     same = [f for f in survey.file_systems if not _differs(one, f)]
-    return same[:1] if one.fstype == "btrfs" else same
+    members = [f.member for f in same]
+    return same[:1] if one.fstype == "btrfs" and len(set(members)) == len(members) else same
 
 
 def _free(file_system: FileSystem, store: FoundStore | None) -> bool:
@@ -144,10 +148,6 @@ def _likeness(one: Recorded, file_system: FileSystem) -> str:
     return ", ".join(words)
 
 
-def _same(one: Recorded) -> str:
-    return f"the same UUID {printable(one.uuid)} and type {printable(one.fstype)}"
-
-
 def _uuid(one: Recorded) -> str:
     return f"UUID {printable(one.uuid)} ({printable(one.fstype) or '?'})"
 
@@ -177,12 +177,16 @@ def _not_clear(rows: Sequence[Row], survey: Survey, chosen: Collection[str]) -> 
             yield f"{shown_path(row.recorded.place)}: {row.why}"
 
 
-def _not_the_same(rows: Sequence[Row], choices: Choices) -> Iterator[str]:
+def _not_the_same(rows: Sequence[Row], choices: Choices, chosen: Collection[str]) -> Iterator[str]:
     for row in rows:
         where = shown_path(row.recorded.place)
-        if row.state == OTHER and row.device is not None and not choices.adopt:
-            yield (f"{printable(row.device.device)} is not the file system that the point recorded at {where}: "
-                   f"{row.why}")
+        if row.state != OTHER or row.device is None:
+            continue
+        device = printable(row.device.device)
+        if not choices.adopt:
+            yield f"{device} is not the file system that the point recorded at {where}: {row.why}"
+        elif row.recorded.mount not in chosen:
+            yield f"{where}: {row.why}; to have it written over, name it (--map {where}={device})"
 
 
 def _no_root(rows: Sequence[Row]) -> Iterator[str]:

@@ -167,7 +167,8 @@ class FakeEngine:
         self._work(f"restore {point.number} {dest!r} {list(paths)} {merge}", job)
         return RestoreResult(point, 3, 4000, 0.5)
 
-    def plan(self, point: RestorePoint, scope: Sequence[str], job: Job, *, adopt: bool = False) -> RollbackPlan:
+    def plan(self, point: RestorePoint, scope: Sequence[str], job: Job, *, adopt: bool = False,
+             merged: Sequence[bytes] = ()) -> RollbackPlan:
         self._work(f"plan {point.number} {list(scope)}{' adopt' if adopt else ''}", job)
         newer = tuple(p for p in self.world.points if p.number > point.number)
         diff = Diff("live", point.id, self.world.changes)

@@ -106,6 +106,43 @@ def test_it_can_be_undone(moved: Moved) -> None:
     assert differences(before, record(str(moved.root))) == []
 
 
+def test_another_partitioning_home_becomes_a_directory(tmp_path: Path) -> None:
+    with loops(tmp_path) as made:
+        machine = Machine(made, tmp_path)
+        home = made.make()
+        made.mount(home, machine.root / "home")
+        (machine.root / "home/me").write_text("mine")
+        with (machine.root / "etc/fstab").open("a") as file:
+            file.write(f"UUID={uuid_of(home)} /home ext4 defaults 0 2\n")
+        point, then = machine.point(), record(str(machine.root))
+        made.umount(machine.root / "home")
+        assert any("nothing is mounted" in b for b in machine.blockers(point))
+        places = ["--store", str(machine.store), "--root", str(machine.root)]
+        words = [sys.executable, "-m", "tui.cli", *places, "rollback"]
+
+        def run(*more: str, kill: str = "") -> subprocess.CompletedProcess[str]:
+            return subprocess.run([*words, *more], cwd=CHECKOUT, env=child_env({"ROLLPOINT_KILL_AT": kill}),
+                                  capture_output=True, text=True)
+
+        assert run("latest", "--adopt", "--merge", "/srv", "--yes").returncode == 2
+        assert run("latest", "--merge", "/home", "--yes").returncode == 2
+        boot = run("latest", "--adopt", "--merge", "/boot", "--yes")
+        assert boot.returncode == 5 and "/boot cannot be merged" in boot.stderr
+        merge = ("latest", "--adopt", "--merge", "/home", "--yes", "--scope", "files")
+        assert run(*merge, kill="rollback-copied").returncode == -9
+        done = run("--resume", "--yes")
+        assert done.returncode in (0, 3) and ", verified." in done.stdout, done.stderr
+        assert (machine.root / "home/me").read_text() == "mine" and not os.path.ismount(machine.root / "home")
+        fstab = (machine.root / "etc/fstab").read_text()
+        assert fstab == machine.fstab() + f"# UUID={uuid_of(home)} /home ext4 defaults 0 2\n"
+        now = record(str(machine.root))
+        changed = (b"etc", b"etc/fstab")
+        assert differences({p: f for p, f in then.items() if p not in changed},
+                           {p: f for p, f in now.items() if p not in changed}) == []
+        undone = run("--undo", "--yes")
+        assert undone.returncode in (0, 3) and not (machine.root / "home/me").exists(), undone.stderr
+
+
 @pytest.mark.parametrize("step", ["rollback-copied", "rollback-verified", "rollback-adjusted"])
 def test_killed_and_resumed_it_is_adjusted_once(moved: Moved, step: str) -> None:
     words = [sys.executable, "-m", "tui.cli", "--store", str(moved.store), "--root", str(moved.root), "rollback"]
@@ -133,13 +170,16 @@ def test_from_a_rescue_system_in_one_command(moved: Moved, tmp_path: Path) -> No
     named = [w for d in moved.devices.values() for w in ("--device", d)]
     maps = [w for p, d in moved.devices.items() for w in ("--map", f"/{p}={d}")]
     words = [sys.executable, "-m", "tui.cli", "rescue", "open", "--store", str(moved.store), *named, *maps]
-    rollback = ["--", "rollback", "latest", "--yes", "--no-safety-point", "--scope", "files"]
+    rollback = ["--", "rollback", "latest", "--no-safety-point", "--scope", "files"]
 
-    def run(*more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*words, *more, *rollback], cwd=CHECKOUT, env=child_env(), capture_output=True, text=True)
+    def run(*more: str, last: str = "--yes") -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*words, *more, *rollback, last], cwd=CHECKOUT, env=child_env(), capture_output=True,
+                              text=True)
 
     refused = run()
     assert refused.returncode == 5 and "is not the file system that the point recorded" in refused.stderr
+    shown = run("--adopt", last="--dry-run")
+    assert "Adjusted to these file systems afterwards:" in shown.stdout and shown.stdout.count("-> UUID=") == 3
     done = run("--adopt")
     assert done.returncode in (0, 3) and ", verified." in done.stdout, done.stderr
     moved.mount("new")

@@ -44,6 +44,16 @@ def test_each_form_of_a_name_and_nothing_else(old: str, new: str) -> None:
     assert rewritten(new, CHANGES) == new       # a second time changes nothing
 
 
+def test_the_line_of_a_file_system_that_becomes_a_directory_is_put_out_of_force() -> None:
+    merged = [*CHANGES, Renamed("mount", r"/my\040home", "")]
+    fstab = (f"UUID={ROOT} / ext4 defaults 0 1\n#UUID=x /my\\040home ext4\nUUID=x\t/my\\040home\text4 nofail 0 2\n"
+             "UUID=y /my\\040home/deeper ext4 defaults 0 2\n")
+    new = (f"UUID={NEW} / ext4 defaults 0 1\n#UUID=x /my\\040home ext4\n# UUID=x\t/my\\040home\text4 nofail 0 2\n"
+           "UUID=y /my\\040home/deeper ext4 defaults 0 2\n")
+    assert rewritten(fstab, merged) == new and rewritten(new, merged) == new
+    assert "".join(rewritten(line, merged) for line in fstab.splitlines(keepends=True)) == new
+
+
 def test_two_that_have_changed_places_change_places() -> None:
     both = [Renamed("uuid", "aaaa-1111", "bbbb-2222"), Renamed("uuid", "bbbb-2222", "aaaa-1111")]
     assert rewritten("UUID=aaaa-1111 / UUID=bbbb-2222", both) == "UUID=bbbb-2222 / UUID=aaaa-1111"

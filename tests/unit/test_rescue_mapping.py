@@ -53,13 +53,16 @@ def test_without_the_root_nothing_is_opened() -> None:
     assert any("of a directory" in r for r in propose((replace(ROOT, plain=True),), here(FS_ROOT)).refusals)
 
 
-def test_a_file_system_made_anew_is_proposed_by_its_likeness_and_counts_with_adopt_alone() -> None:
+def test_a_file_system_made_anew_is_proposed_by_its_likeness_and_taken_only_by_name_and_with_adopt() -> None:
     anew = replace(FS_BOOT, uuid="3333-cccc")
     mapping = propose(SOURCES, here(FS_ROOT, anew, FS_ESP), store=STORE)
     assert states(mapping)[1] == ("/boot", "/dev/sdb1", OTHER)
     assert "label BOOT" in mapping.rows[1].why
     assert any("/dev/sdb1 is not the file system" in r for r in mapping.refusals)
-    assert propose(SOURCES, here(FS_ROOT, anew, FS_ESP), Choices(adopt=True), STORE).refusals == ()
+    unnamed = propose(SOURCES, here(FS_ROOT, anew, FS_ESP), Choices(adopt=True), STORE)
+    assert any("--map /boot=/dev/sdb1" in r for r in unnamed.refusals)
+    named = Choices({"/boot": "/dev/sdb1"}, adopt=True)
+    assert propose(SOURCES, here(FS_ROOT, anew, FS_ESP), named, STORE).refusals == ()
 
 
 def test_two_that_are_alike_are_both_named_and_none_is_taken() -> None:
@@ -81,10 +84,14 @@ def test_a_clone_with_the_same_uuid_is_refused_until_one_of_them_is_named() -> N
 def test_a_btrfs_on_several_devices_is_one_file_system() -> None:
     root = replace(ROOT, fstype="btrfs", within="@")
     home = replace(root, place=b"home", within="@home")
-    parts = tuple(FileSystem(d, "btrfs", "1111-aaaa", size=GIB) for d in ("/dev/sda", "/dev/sdb"))
+    parts = tuple(FileSystem(d, "btrfs", "1111-aaaa", size=GIB, member=d) for d in ("/dev/sda", "/dev/sdb"))
     mapping = propose((home, root), here(*parts), store=STORE)
     assert states(mapping) == [("/", "/dev/sda", EXACT), ("/home", "/dev/sda", EXACT)]
     assert mapping.refusals == ()       # the same device twice, but other parts of it
+    members = tuple(replace(p, member=m) for p, m in zip(parts, "ab", strict=True))
+    assert propose((root,), here(*members), store=STORE).refusals == ()
+    copies = tuple(replace(p, member="a") for p in parts)
+    assert any("/dev/sda and /dev/sdb" in r for r in propose((root,), here(*copies), store=STORE).refusals)
 
 
 @pytest.mark.parametrize("spec", ["/dev/sdq1", "UUID=7777-eeee", "LABEL=new", "PARTUUID=p-7"])

@@ -38,7 +38,7 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--point", metavar="POINT", help="whose file systems are looked for (default: that of COMMAND, "
                         "or the newest)")
     parser.add_argument("--adopt", action="store_true",
-                        help="also take file systems that are like the recorded ones, and another machine")
+                        help="accept named devices that are other ones than the recorded, and another machine")
     parser.add_argument("--device", metavar="DEVICE", action="append", default=[], dest="devices",
                         help="look at this device alone, also at a loop device (may be given again)")
     parser.add_argument("--share", metavar="SERVER:/PATH", action="append", default=[], dest="shares",

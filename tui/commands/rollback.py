@@ -30,6 +30,8 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--adopt", action="store_true",
                         help="onto other file systems than the point recorded, or another machine: fstab and the boot "
                         "menus are adjusted afterwards")
+    parser.add_argument("--merge", metavar="MOUNTPOINT", action="append", default=[],
+                        help="with --adopt: this recorded file system becomes a directory (may be given again)")
     parser.add_argument("--dry-run", action="store_true", help="only show the plan")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--no-safety-point", action="store_true",
@@ -47,8 +49,21 @@ def run(context: Context, args: Namespace) -> Answer:
     if not args.dry_run:
         _early_refusal(context, args)
     with context.job(keep_output=False) as job:
-        plan = context.engine.plan(point, scope, job, adopt=args.adopt)
+        plan = context.engine.plan(point, scope, job, adopt=args.adopt, merged=_merged(args, point))
     return _dry_run(context, plan, args) if args.dry_run else _apply(context, plan, args)
+
+
+def _merged(args: Namespace, point: RestorePoint) -> list[bytes]:
+    """Return the mount points that --merge names; raise UsageError for one that the point does not have."""
+    from engine.scopes import recorded
+    from engine.text import inner_path, shown_path
+
+    found = [inner_path(mount) for mount in args.merge]
+    for mount in found:
+        if not mount or mount not in recorded(point):
+            raise UsageError(f"--merge: the point holds no file system that was mounted at {shown_path(mount)}",
+                             hint="`rollpoint show` names those it holds")
+    return found
 
 
 def check_scope(words: list[str]) -> list[str]:
@@ -126,7 +141,7 @@ def _finish(context: Context, args: Namespace) -> Answer:
 
     if args.resume and args.undo:
         raise UsageError("--resume and --undo do not go together")
-    if args.point is not None or args.scope or args.dry_run or args.no_safety_point or args.adopt:
+    if args.point is not None or args.scope or args.dry_run or args.no_safety_point or args.adopt or args.merge:
         raise UsageError("--resume and --undo take no POINT and no other option but --yes")
     context.announce = False
     state = context.engine.status().rollback
