@@ -167,7 +167,11 @@ async def test_wrong_disks_are_refused() -> None:
         await press(pilot, "enter")
         assert "This is refused" in flat(pilot) and app.go_on_with is None
         await press(pilot, "enter", "a")
-        assert "ADOPT" in flat(pilot) and "REFUSED" not in screen_text(pilot)
+        assert "ADOPT" in flat(pilot) and "to have it written over, name it" in flat(pilot)
+        await press(pilot, "home", "down", "m")
+        assert isinstance(app.screen, DeviceScreen) and "Which device is /" in screen_text(pilot)
+        await press(pilot, "enter")
+        assert "REFUSED" not in screen_text(pilot)
         await press(pilot, "enter", "enter")
         assert isinstance(app.screen, OpenScreen) and "Nothing was done" in screen_text(pilot)
         await press(pilot, *"no", "enter")
