@@ -21,7 +21,7 @@ from engine.machine.filesystems import Recorded, mounted_at, recorded, same_type
 from engine.machine.mounts import Mount
 from engine.points import RestorePoint
 from engine.replica.catalog import Catalog
-from engine.replica.layout import Store, check_source
+from engine.replica.layout import Store, check_source, machine_id
 from engine.results import Finding
 from engine.scopes import Scope
 from engine.text import printable, shown_path
@@ -95,7 +95,8 @@ def check_machine(store: Store, config: Config, point: RestorePoint) -> None:
         check_source(store, root)
     except RefusedError:
         one = next((r for r in recorded(point.doc.get("sources")) if not r.place), None)
-        if os.path.lexists(os.path.join(root, b"etc/machine-id")) or one is None or one.plain or not one.uuid:
+        both = bool(store.identity.get("machine_id")) and bool(machine_id(root))
+        if both or one is None or one.plain or not one.uuid:
             raise
         there = mounted_at(root, b"")
         if there is None or there.plain or _against(one, there):

@@ -20,7 +20,7 @@ from engine.machine import ownspace
 from engine.machine.filesystems import FileSystem
 from engine.replica.layout import fsync_dir
 from engine.rescue.looking import patiently
-from engine.rescue.mapping import Mapping, Row
+from engine.rescue.mapping import OTHER, Mapping, Row
 from engine.rescue.survey import FoundStore
 from engine.run import call
 from engine.text import printable, shown_path
@@ -61,6 +61,10 @@ def refuse(mapping: Mapping) -> None:
         if row.device is not None and "/" in row.device.mounted:
             raise RefusedError(f"{printable(row.device.device)} is the root of the system that runs here",
                                hint="roll the running system back with `rollpoint rollback`")
+        if row.device is not None and row.state == OTHER and row.device.mounted:
+            raise RefusedError(f"{printable(row.device.device)} is in use: it is mounted at "
+                               f"{printable(row.device.mounted[0])}",
+                               hint="unmount it there first, if it is the right one")
 
 
 @contextmanager

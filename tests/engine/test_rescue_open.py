@@ -231,8 +231,14 @@ def test_a_clone_of_the_root_is_refused_until_it_is_named(rescue: Rescue) -> Non
 
 def test_a_boot_on_a_new_disk_is_refused(rescue: Rescue) -> None:
     boot = rescue.loops.make()
-    refused = rescue.rescue("open", "--map", f"/boot={boot}", "--", "list", devices=[*rescue.devices, boot])
+    words, devices = ("open", "--map", f"/boot={boot}"), [*rescue.devices, boot]
+    refused = rescue.rescue(*words, "--", "list", devices=devices)
     assert refused.returncode == 5 and "is not the file system that the point recorded at /boot" in refused.stderr
+    where = rescue.loops.mount(boot, rescue.place / "somebody's")
+    in_use = rescue.rescue(*words, "--adopt", "--", "list", devices=devices)
+    assert in_use.returncode == 5 and f"{boot} is in use: it is mounted at {where}" in in_use.stderr
+    rescue.loops.umount(where)
+    assert rescue.rescue(*words, "--adopt", "--json", "--", "list", devices=devices).returncode == 0
 
 
 def test_without_boot_the_rollback_is_blocked_but_looking_is_not(rescue: Rescue) -> None:
