@@ -22,6 +22,7 @@ from textual.scrollbar import ScrollBar
 from textual.widgets import Input
 
 from tui.engine_api import EngineLike
+from tui.garbage import SECONDS, Garbage
 from tui.jobs import LongJob
 from tui.places import PLACES, place
 from tui.rollback_job import Runner, ThreadRunner
@@ -102,6 +103,9 @@ class RollpointApp(App[int]):
         if not self.is_headless:
             for number in _SIGNALS:
                 loop.add_signal_handler(number, self._signalled, number)
+            garbage = Garbage()
+            self.call_after_refresh(garbage.started)
+            self.set_interval(SECONDS, lambda: garbage.tidy(len(self.screen_stack)))
 
     def on_unmount(self) -> None:
         """However the app ends: nobody is left to watch work that may be broken off."""

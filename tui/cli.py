@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from engine import __version__
 from engine.errors import RollpointError, UsageError
-from tui import commands
+from tui import commands, garbage
 from tui.commands._context import Context, Options
 from tui.output import Output, prepare_streams, silence_streams
 
@@ -182,6 +182,7 @@ def open_app(context: Context) -> int:
     from tui.environment import tidy
 
     tidy(os.environ)
+    garbage.off()
     try:
         from tui.app import run_app
     except ModuleNotFoundError as error:

@@ -109,6 +109,8 @@ class Snapshot:
             for row in catalog.rows("last IS NULL AND mode & 3072 != 0"):
                 touched.add(row.entry.path)  # rsync 3.5 does not itemize a chown of a set-id entry
             self._split_links(catalog, source, touched)
+            if os.geteuid() != 0:
+                self._writable_backups(catalog)
             with flushing(self.store.path, lambda: self.counts["seen"]):
                 self._copy(source, self._noting(touched), ("--backup", b"--backup-dir=" + self._old))
             step("snapshot-copied")
@@ -122,6 +124,13 @@ class Snapshot:
         step("snapshot-cataloged")
         catalogs.seal(self.store)
         self._show()
+
+    def _writable_backups(self, catalog: Catalog) -> None:
+        """Make the directories in which rsync, as an ordinary user, could not keep what was in read-only ones: it gives
+        a directory its mode before it makes the next one in it (rsync 3.5, copy_valid_path). Attributes of
+        directories never come from there."""
+        for row in catalog.rows("kind = ? AND last IS NULL AND mode & 192 != 192", (Kind.DIR.value,)):
+            os.makedirs(os.path.join(self._old, row.entry.path), mode=0o700, exist_ok=True)
 
     @property
     def _old(self) -> bytes:

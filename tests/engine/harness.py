@@ -57,7 +57,7 @@ class Bench:
         facts = record(self.live)
         job = Job()
         point = self.engine().snapshot(SnapshotRequest(comment=comment), job).point
-        assert job.warnings == []
+        assert job.warnings == [], job.warnings
         must_equal(facts, record(self.live), "taking a point changed the source")
         self.remember(point.id, facts)
         return point

@@ -15,7 +15,7 @@ from tests.conftest import cannot_run
 from tests.engine.fidelity import budget, by_script, run_chunk
 from tests.engine.harness import Bench, discard
 from tests.engine.shell import EXTRA, SCRIPT, SHELLS, run_script, script_copy, toolbox
-from tests.engine.test_fidelity_user import NOBODY
+from tests.engine.test_fidelity_user import NOBODY, as_nobody
 from tests.histories import apply, seeded, some
 from tests.oracle import Record, differences, must_equal, record
 from tests.world import NAMES
@@ -86,6 +86,11 @@ def bench(place: str) -> Bench:
 @pytest.mark.parametrize("chunk", range(budget(0.05)))
 def test_every_point_of_random_histories(place: str, chunk: int) -> None:
     run_chunk(by_script, place, 50_000 + chunk)
+
+
+def test_random_histories_of_an_ordinary_user(place: str) -> None:
+    """In these rsync has to keep old versions from directories in directories that their owner has made read-only."""
+    as_nobody(place, "by_script", 60_000)
 
 
 def test_read_only_files_of_an_ordinary_user(place: str, tools: str) -> None:
