@@ -241,7 +241,7 @@ def run_app(config: Config) -> int:
         sys.stderr.write(f"rollpoint: {safe(why)}\nhint: `rollpoint list` and the other commands need none\n")
         return 2
     from engine.service import Engine
-    from tui.rescueapp import disk_look, go_on
+    from tui.rescuelook import disk_look, go_on
     from tui.rollback_job import DetachedRunner
 
     app = RollpointApp(Engine(config), read_only=config.read_only, root=config.root, store=config.store,

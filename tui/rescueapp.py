@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +12,13 @@ from textual.screen import Screen
 
 from tui.app import RollpointApp, show, unusable_terminal
 from tui.engine_api import EngineLike
+from tui.rescuelook import go_on
 from tui.screens.rescue import Look, RescueScreen, Wish
 from tui.text import safe
 from tui.theme import Look as Colours
 
 if TYPE_CHECKING:
     from engine.config import Config
-    from engine.events import Job
-    from engine.rescue.survey import Survey
 
 
 class RescueApp(RollpointApp):
@@ -35,28 +33,6 @@ class RescueApp(RollpointApp):
     def get_default_screen(self) -> Screen[Any]:
         """What is on the disks."""
         return RescueScreen(self.look_at_disks, self._wish, begin=True)
-
-
-def disk_look(devices: Sequence[str] = (), also: Sequence[str] = (), paths: Sequence[str] = (), directory: str = ""
-              ) -> Look:
-    """Return what looks at all disks, or at `devices` alone; `also` are loop devices to look at as well, `paths` where
-    on each file system a store may lie, `directory` one with a store that is mounted already ("" for none)."""
-    def look(job: Job, shares: Sequence[str], activate: bool) -> Survey:
-        from engine.rescue.finding import store_in, survey
-
-        found = survey(job, devices=devices, also=also, shares=shares, paths=paths, activate=activate)
-        here = store_in(directory) if directory else None
-        return replace(found, stores=(here, *found.stores)) if here is not None else found
-
-    return look
-
-
-def go_on(words: Sequence[str], before: Sequence[str] = ()) -> int:
-    """Run Rollpoint once more on this terminal, with the options `before` and `words`; returns its exit code."""
-    from engine.rescue.itself import argv
-    from engine.run import foreground
-
-    return foreground([*argv("tui.cli"), *before, *words])
 
 
 def run_rescue(config: Config, wish: Wish, look: Look, before: Sequence[str] = ()) -> int:

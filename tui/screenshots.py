@@ -13,7 +13,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -116,6 +116,12 @@ class ShownEngine(Engine):
         """The points with a fixed host."""
         return [replace(p, doc=p.doc | {"host": HOST, "taken_by": "root", "sources": _sources()})
                 for p in super().points()]
+
+    def plan(self, point: RestorePoint, scope: Sequence[str], job: Job, *, adopt: bool = False,
+             merged: Sequence[bytes] = ()) -> RollbackPlan:
+        """The plan for the point as it is: the file systems it is shown with are not there."""
+        real = next(p for p in super().points() if p.id == point.id)
+        return super().plan(real, scope, job, adopt=adopt, merged=merged)
 
     def settings(self) -> list[tuple[str, str, str]]:
         """The settings with the paths of a server, also in what they come from."""

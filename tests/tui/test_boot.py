@@ -125,6 +125,8 @@ async def test_the_answer_about_an_older_point_is_not_taken_for_the_new_one() ->
         await settle(pilot)
         text = screen_text(pilot)
         assert "beside point 9" in text and "DAMAGED: damage of 9" in text
+        await press(pilot, "2")
+        assert "DAMAGED (1)" in screen_text(pilot), "whatever list is shown"
 
 
 async def test_a_point_without_boot_pieces_says_so_and_the_machine_is_shown() -> None:

@@ -147,8 +147,9 @@ async def test_all_as_recorded_is_opened_after_a_look() -> None:
         assert isinstance(app.screen, OpenScreen) and "/dev/sda1" in screen_text(pilot) and app.go_on_with is None
         await press(pilot, "escape")
         assert isinstance(app.screen, RescueScreen)
-        await press(pilot, "enter")
-        await pilot.press("enter")
+        await press(pilot, "enter", "enter")
+        assert isinstance(app.screen, OpenScreen) and app.go_on_with is None, "enter alone must mount nothing"
+        await pilot.press(*"yes", "enter")
         await until(pilot, lambda: app._exit, "the end")
     assert words_of(app) == ["rescue", "open", "--store", "/dev/sdb1:/stores/web01", "--map", "/=/dev/sda2",
                              "--map", "/boot=/dev/sda1"]
@@ -167,7 +168,11 @@ async def test_wrong_disks_are_refused() -> None:
         await press(pilot, "enter")
         assert "This is refused" in flat(pilot) and app.go_on_with is None
         await press(pilot, "enter", "a")
-        assert "ADOPT" in flat(pilot) and "REFUSED" not in screen_text(pilot)
+        assert "ADOPT" in flat(pilot) and "to have it written over, name it" in flat(pilot)
+        await press(pilot, "home", "down", "m")
+        assert isinstance(app.screen, DeviceScreen) and "Which device is /" in screen_text(pilot)
+        await press(pilot, "enter")
+        assert "REFUSED" not in screen_text(pilot)
         await press(pilot, "enter", "enter")
         assert isinstance(app.screen, OpenScreen) and "Nothing was done" in screen_text(pilot)
         await press(pilot, *"no", "enter")
@@ -225,7 +230,7 @@ async def test_other_points_may_have_other_file_systems() -> None:
         await press(pilot, "plus", "plus")
         assert "point 3 of" in flat(pilot) and "[3 Mapping 2]" in screen_text(pilot)
         await press(pilot, "minus", "enter")
-        await pilot.press("enter")
+        await pilot.press(*"yes", "enter")
         await until(pilot, lambda: pilot.app._exit, "the end")
     assert isinstance(pilot.app, RollpointApp)
     assert words_of(pilot.app)[:4] == ["rescue", "open", "--point", older.id]

@@ -41,7 +41,7 @@ def test_from_the_disks_to_a_system_that_is_back(made: Loops, tmp_path: Path) ->
         assert terminal.text.count("the same") >= 3
         terminal.type("\r")
         terminal.until("They are mounted to be written to", SLOW)
-        terminal.type("\r")
+        terminal.type(*"yes", "\r")
         terminal.until("/run/rollpoint/rescue/root", SLOW)
         terminal.until("Point 1", SLOW)
         terminal.type("r")

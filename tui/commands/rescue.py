@@ -81,7 +81,8 @@ def _app(context: Context, args: Namespace) -> int:
     from tui.environment import tidy
 
     tidy(os.environ)
-    from tui.rescueapp import disk_look, run_rescue
+    from tui.rescueapp import run_rescue
+    from tui.rescuelook import disk_look
     from tui.screens.rescue import Wish
 
     spec = no_nul(context.options.store or "")

@@ -123,7 +123,8 @@ class BootScreen(BaseScreen[None]):
     def _show(self) -> None:
         point, found = self._point, self._against
         beside = [(" beside ", "dim"), *point_title(point, self.rollpoint.now())] if point is not None else []
-        self.query_one("#subject", Static).update(content(("Boot and disks ", "head"), ("now", "strong"), *beside))
+        bad = ("   DAMAGED (1)" if found.shown is not None and found.shown.damage else "", "bad")
+        self.query_one("#subject", Static).update(content(("Boot and disks ", "head"), ("now", "strong"), *beside, bad))
         then = f"Point {point.number}" if point is not None else ""
         texts = [t for t in found.shown.record.texts if t.sha256] if found.shown is not None else []
         self.query_one(ViewList).show([

@@ -63,7 +63,7 @@ class RescueScreen(BaseScreen[None]):
         Binding("right_square_bracket,plus", "step(1)", show=False), Binding("space,x", "choose", show=False),
         Binding("m", "device", show=False), Binding("a", "adopt", show=False), Binding("n", "share", show=False),
         Binding("v", "activate", show=False)]
-    KEYS = (("enter", "look at the disks; on a store: what belongs to it; on the mapping: mount it and open Rollpoint"),
+    KEYS = (("enter", "look at the disks; on a store: what belongs to it; on the mapping: mount it, after yes"),
             ("1 to 4, left right", "stores, systems, mapping, what else was found"),
             ("space, x", "systems: take this one as the target; again: the one that was recorded"),
             ("m", "mapping: name the device for this file system"),

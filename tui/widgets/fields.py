@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from textual import events
+from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui.text import Line, laid_out
@@ -31,8 +32,12 @@ class Fields(Static):
         """Wrap anew."""
         self._lay_out()
 
+    def _likely_width(self) -> int:
+        """The width as long as it is not known: text that is wrapped twice is seen to jump."""
+        return 70 if isinstance(self.screen, ModalScreen) else max(20, self.screen.size.width - 2)
+
     def _lay_out(self) -> None:
-        width = self.size.width or 70
+        width = self.size.width or self._likely_width()
         if width != self._width:
             self._width = width
             self.update(laid_out(self._rows, width))
