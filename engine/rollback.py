@@ -31,11 +31,11 @@ from engine.replica.catalog import Catalog
 from engine.replica.disk import apply_attributes, clone_file, read_entry, walk
 from engine.replica.layout import Store, check_source, machine_id, read_document, user_name, write_document
 from engine.replica.opened import open_point
-from engine.replica.source import View, filters, view
+from engine.replica.source import View, chosen, filters, view
 from engine.rescue import lifeboat
 from engine.results import Finding, RollbackPlan, Verdict
 from engine.run import scratch
-from engine.scopes import Scope
+from engine.scopes import Scope, recorded
 from engine.text import human_size, message, printable, shown_path
 
 JOURNAL = b"rollback.yaml"
@@ -56,6 +56,7 @@ class Applied:
 
 def plan(store: Store, config: Config, catalog: Catalog, point: RestorePoint, scope: Scope, job: Job) -> RollbackPlan:
     """Return what going back to `point` would change; nothing is touched."""
+    came = later(config, point, scope)
     config = sparing(config, point, scope)
     root = os.path.realpath(os.fsencode(config.root))
     now = query.diff_live(store, config, catalog, point, scope.paths, job)
@@ -66,6 +67,8 @@ def plan(store: Store, config: Config, catalog: Catalog, point: RestorePoint, sc
     findings = list(_findings(store, config, catalog, point, scope, diff, root))
     findings += [Finding("warning", f"{shown_path(p)} cannot be read, so no point can hold it: it stays as it is",
                          "roll back as root") for p in hidden]
+    findings += [Finding("warning", f"the file system at {shown_path(p)} came after the point: it stays as it is",
+                         "what the point has in that directory is put below it") for p in came]
     changed = software.compare(software.LiveFiles(root), software.PointFiles(store, catalog, point.number),
                                [c.path for c in diff.changes])
     findings += [Finding("warning", note) for note in changed.notes]
@@ -81,10 +84,24 @@ def plan(store: Store, config: Config, catalog: Catalog, point: RestorePoint, sc
 
 def sparing(config: Config, point: RestorePoint, scope: Scope) -> Config:
     """Return the configuration with what was left out of the point added to what is excluded now: a rollback must not
-    delete what the point never held. What the scope leaves alone is excluded too."""
+    delete what the point never held. What the scope leaves alone is excluded too, and file systems that came later are
+    no part of the view."""
+    came = later(config, point, scope)
+    if came:
+        kept = [p for p in chosen(config, os.path.realpath(os.fsencode(config.root))) if p not in came]
+        config = dataclasses.replace(config, sources=("/", *(os.fsdecode(b"/" + p) for p in kept)))
     excludes = dict.fromkeys((*config.excludes, *point.doc.get("excludes", ())))
     databases = dict.fromkeys((*config.databases, *point.doc.get("databases", ())))
     return scope.narrowed(dataclasses.replace(config, excludes=tuple(excludes), databases=tuple(databases)))
+
+
+def later(config: Config, point: RestorePoint, scope: Scope) -> list[bytes]:
+    """Return where file systems are mounted that would be rolled back by their place in fstab or in the configuration,
+    although the point holds none of that place: a disk that was added since must not be emptied."""
+    known = recorded(point)
+    if os.geteuid() != 0 or scope.mounts or not known:
+        return []
+    return [p for p in chosen(config, os.path.realpath(os.fsencode(config.root))) if p not in known]
 
 
 def unreadable(diff: Diff, root: bytes) -> list[bytes]:
