@@ -246,6 +246,7 @@ def make_order(config: Config, verb: Verb, plan: RollbackPlan | None, *, safety_
     if plan is None:
         return order
     return order | {"point": plan.point.id, "number": plan.point.number, "scope": list(plan.scope), "adopt": plan.adopt,
+                    "merged": [p.hex() for p in plan.merged],
                     "confirmed": confirmed.seal(plan).document()}
 
 

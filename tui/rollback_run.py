@@ -104,7 +104,8 @@ def run(order: dict[str, Any], out: Writer) -> None:
     job = Job(on_progress=out.progress, on_warning=out.warning)
     plan = None
     if order["verb"] == "rollback":
-        plan = engine.plan(engine.resolve(order["point"]), order["scope"], job, adopt=order.get("adopt", False))
+        plan = engine.plan(engine.resolve(order["point"]), order["scope"], job, adopt=order.get("adopt", False),
+                           merged=[bytes.fromhex(p) for p in order.get("merged", ())])
         if "confirmed" in order:        # an order that an older app wrote has none
             confirmed.check(confirmed.read(order["confirmed"]), plan, paths=not order.get("at_boot"))
     out.line(result=write_result(carry_out(engine, order["verb"], plan, job,

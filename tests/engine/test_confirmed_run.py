@@ -18,7 +18,7 @@ from tui.rollback_job import DetachedRunner, RunState
 
 def _end(runner: DetachedRunner) -> RunState:
     end = time.monotonic() + 120
-    while (state := runner.poll()).running:
+    while (state := runner.poll()).running or runner._registry.held():      # its process ends a little later
         assert time.monotonic() < end
         time.sleep(0.05)
     return state

@@ -76,11 +76,14 @@ def test_what_was_not_chosen_stays_and_an_interrupted_one_is_resumed(live: Live)
         assert live.rollpoint("snapshot", "-m", "first").returncode == 0
         before = live.record()
         change(live)
+        with open(live.path("etc/fstab"), "a", encoding="ascii") as file:
+            file.write("/dev/vdb /srv/data ext4 defaults 0 2\n")     # a disk that was added after the point
         for name in ("var/lib/mysql/ibdata1", "run/some.pid"):
             with open(live.path(name), "w", encoding="ascii") as file:
                 file.write("not to be touched\n")
         expected = before | {p: f for p, f in live.record().items() if p.startswith(b"var/lib/mysql")}
 
+        assert "srv/data/mail" not in live.rollpoint("rollback", "1", "--dry-run", "-v").stdout
         killed = live.rollpoint("rollback", "1", "--scope", "files", "--yes",
                                 env={"ROLLPOINT_KILL_AT": "rollback-copied"})
         assert killed.returncode == 1 and "ended without a result" in killed.stderr
