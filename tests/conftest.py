@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 PREFIX = "rollpoint-test-"
@@ -28,6 +29,9 @@ _OURS = re.compile(rf"{PREFIX}(\d+)-")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that runs the tests in the background leaves Ctrl-C ignored, and programs started from here inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+hypothesis.settings.register_profile("rollpoint", deadline=None)     # on a busy machine every test is slow now and then
+hypothesis.settings.load_profile("rollpoint")
 
 
 # --- tiers ---
