@@ -15,7 +15,7 @@ from tests.conftest import PREFIX, cannot_run, sweep, unmount_below, why_no_root
 from tests.engine.debian import cache_dir
 from tests.lab.image import Image, image
 from tests.lab.machine import QEMU
-from tests.lab.steps import Taken, taken
+from tests.lab.steps import Taken, program, taken
 
 _NEEDED = (QEMU, "debootstrap", "mkfs.vfat", "sfdisk", "mcopy", "mdeltree", "setfacl", "setcap")
 _FIRMWARE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
@@ -60,7 +60,8 @@ def masters(lab_image: Image, lab_place: str) -> Lab:
         place = os.path.join(lab_place, layout)
         os.mkdir(place)
         case = taken(lab_image, layout, place)
-        print(f"{layout}: " + ", ".join(f"{what} {seconds} s" for what, seconds in case.seconds.items()))
+        times = ", ".join(f"{what} {seconds} s" for what, seconds in case.seconds.items())
+        print(f"{layout}: rollpoint.pyz of {len(program()) / 1e6:.1f} MB; {times}")
         return case
 
     return make
