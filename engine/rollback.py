@@ -30,7 +30,7 @@ from engine.points import RestorePoint
 from engine.replica import bootsaved, query, rsync
 from engine.replica.catalog import Catalog
 from engine.replica.disk import apply_attributes, clone_file, read_entry, walk
-from engine.replica.layout import Store, read_document, user_name, write_document
+from engine.replica.layout import Store, machine_id, read_document, user_name, write_document
 from engine.replica.opened import open_point
 from engine.replica.source import View, filters, view
 from engine.rescue import lifeboat
@@ -261,7 +261,7 @@ def begin(store: Store, config: Config, point: RestorePoint, scope: Scope, safet
     they are the recorded ones), `merged` those that become directories."""
     now, root = datetime.now(UTC), os.path.realpath(os.fsencode(config.root))
     entry = {"id": of or f"{now:%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(4)}", "phase": "applying", "point": point.id,
-             "root": printable(root), "root_uuid": targets.identity(root),
+             "root": printable(root), "root_uuid": targets.identity(root), "machine": machine_id(root),
              "scope": [printable(os.fsencode(w)) for w in scope.words], "paths": _hex(scope.paths),
              "but": _hex(scope.but), "mounts": _hex(scope.mounts), "boot": scope.boot, "keep": _hex(keep),
              "safety": safety, "undo": undo, "reboot": list(reboot),

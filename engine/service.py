@@ -249,11 +249,11 @@ class Engine(Reader):
         self._audit(store, "rollback --at-next-boot", "", "taken back")
 
     def _same_root(self, entry: dict[str, Any]) -> None:
-        """Raise RefusedError unless our root is the one a journal is about: by its path, or by the file system, which a
-        rescue system mounts at another place."""
+        """Raise RefusedError unless our root is the one a journal is about: by its path, or, since a rescue system
+        mounts it at another place, by its file system or its machine-id."""
         root = os.path.realpath(os.fsencode(self.config.root))
-        same = bool(entry.get("root_uuid")) and entry["root_uuid"] == targets.identity(root)
-        if printable(root) != entry["root"] and not same:
+        known = (entry.get("root_uuid"), targets.identity(root)), (entry.get("machine"), layout.machine_id(root))
+        if printable(root) != entry["root"] and not any(then and then == now for then, now in known):
             raise RefusedError(f"that rollback was of {entry['root']}, not of {printable(root)}",
                                hint=f"name it with --root {entry['root']}")
 
