@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 
-from engine import demo, retention
+from engine import demo, reboot, retention
 from engine.config import Config, Retention
 from engine.events import Job, Progress
 from engine.points import RestorePoint
@@ -119,9 +119,10 @@ class ShownEngine(Engine):
 
     def plan(self, point: RestorePoint, scope: Sequence[str], job: Job, *, adopt: bool = False,
              merged: Sequence[bytes] = ()) -> RollbackPlan:
-        """The plan for the point as it is: the file systems it is shown with are not there."""
+        """The plan for the point as it is (the file systems it is shown with are not there), of a tree that runs."""
         real = next(p for p in super().points() if p.id == point.id)
-        return super().plan(real, scope, job, adopt=adopt, merged=merged)
+        found = super().plan(real, scope, job, adopt=adopt, merged=merged)
+        return replace(found, reboot=reboot.reasons(b"/", found.boot, found.kernels, found.packages))
 
     def settings(self) -> list[tuple[str, str, str]]:
         """The settings with the paths of a server, also in what they come from."""
