@@ -29,6 +29,8 @@ _OURS = re.compile(rf"{PREFIX}(\d+)-")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that runs the tests in the background leaves Ctrl-C ignored, and programs started from here inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda _number, _frame: None)      # nohup: still not for us, but for those programs
 
 hypothesis.settings.register_profile("rollpoint", deadline=None)     # on a busy machine every test is slow now and then
 hypothesis.settings.load_profile("rollpoint")
