@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from pathlib import Path
 
 from engine.config import Boot, Config, Retention
@@ -52,11 +53,11 @@ class Bench:
         where, rules = store or self.store, self.retention
         return Engine(Config(store=where, root=self.live, excludes=(), retention=rules, boot=self.boot))
 
-    def take(self, comment: str = "") -> RestorePoint:
-        """Take a point of the live tree as it is, and remember what must come back."""
+    def take(self, comment: str = "", when: datetime | None = None) -> RestorePoint:
+        """Take a point of the live tree as it is (as if at another time), and remember what must come back."""
         facts = record(self.live)
         job = Job()
-        point = self.engine().snapshot(SnapshotRequest(comment=comment), job).point
+        point = self.engine().snapshot(SnapshotRequest(comment=comment, when=when), job).point
         assert job.warnings == [], job.warnings
         must_equal(facts, record(self.live), "taking a point changed the source")
         self.remember(point.id, facts)

@@ -55,8 +55,10 @@ class Live:
         return json.loads(done.stdout)
 
     def outside(self, *words: str) -> None:
-        """Run Rollpoint on it the way a rescue system does."""
-        argv = [sys.executable, "-m", "tui.cli", "--store", self.path(STORE), "--root", self.root, *words]
+        """Run Rollpoint on it the way a rescue system does: its file system is mounted, and nothing of it runs."""
+        mounted = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-c",
+                   'mount --bind "$0" "$0" && exec "$@"', self.root]
+        argv = [*mounted, sys.executable, "-m", "tui.cli", "--store", self.path(STORE), "--root", self.root, *words]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL,
                               env={**os.environ, "PYTHONPATH": CHECKOUT})
         assert done.returncode in (0, 3), f"{words}: {done.stdout}{done.stderr}"

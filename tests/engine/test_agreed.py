@@ -4,6 +4,7 @@ whether it can be undone."""
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ def bench(tmp_path: Path) -> Bench:
     bench = Bench(str(tmp_path), privileged=os.geteuid() == 0)
     for number in range(4):
         Path(bench.live, "day").write_text(str(number))
-        bench.take()
+        bench.take(when=datetime.now(UTC) - timedelta(days=9 - number))
     return bench
 
 
