@@ -88,7 +88,8 @@ class Vms:
     repositories: tuple[str, ...] = ("auto",)
 
 
-_SECTIONS: dict[str, type] = {"boot": Boot, "retention": Retention, "vms": Vms}
+SECTIONS: dict[str, type] = {"boot": Boot, "retention": Retention, "vms": Vms}
+"""The parts of `Config` that are dataclasses of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ class _Draft:
         if self.problems:
             rest = self.problems[1:11] + (["and more"] if len(self.problems) > 11 else [])
             raise ConfigError(self.problems[0], hint="also: " + "; ".join(rest) if rest else "")
-        nested: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
+        nested: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
         plain: dict[str, Any] = {}
         for key, value in self.values.items():
             section, _, name = key.rpartition(".")
@@ -271,7 +272,7 @@ def _yaml(draft: _Draft, path: str, data: bytes | None) -> None:
 
 def _mapping(draft: _Draft, path: str, node: Any, prefix: str) -> None:
     known = [key.removeprefix(prefix) for key in KEYS if key.rpartition(".")[0] == prefix[:-1]]
-    known += [] if prefix else list(_SECTIONS)
+    known += [] if prefix else list(SECTIONS)
     if node.id != "mapping":
         name = f"{prefix[:-1]}: " if prefix else ""
         draft.wrong(f"{path}:{node.start_mark.line + 1}",
@@ -286,7 +287,7 @@ def _mapping(draft: _Draft, path: str, node: Any, prefix: str) -> None:
             draft.wrong(f"{path}:{line}", f"{printable(key)}: {_nearest(name, known)}")
         elif name in seen:
             draft.wrong(f"{path}:{line}", f"{key}: expected once, got it again (first in line {seen[name]})")
-        elif key in _SECTIONS:
+        elif key in SECTIONS:
             if not is_tag(value, "null"):
                 _mapping(draft, path, value, f"{key}.")
         else:
@@ -376,8 +377,8 @@ def settings(config: Config) -> list[tuple[str, str, str]]:
 
 
 def _names() -> list[str]:
-    plain = [f.name for f in fields(Config) if f.name not in (*_SECTIONS, "origins", "notes", "home")]
-    return plain + [f"{section}.{f.name}" for section, made in _SECTIONS.items() for f in fields(made)]
+    plain = [f.name for f in fields(Config) if f.name not in (*SECTIONS, "origins", "notes", "home")]
+    return plain + [f"{section}.{f.name}" for section, made in SECTIONS.items() for f in fields(made)]
 
 
 def _value_text(key: str, value: Any) -> str:

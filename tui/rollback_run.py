@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine import confirmed
-from engine.config import Boot, Config, Retention
+from engine.config import SECTIONS, Config
 from engine.errors import RollpointError
 from engine.events import Job, Progress
 from engine.text import inner_path
@@ -70,11 +70,14 @@ class Writer:
 
 def read_config(settings: dict[str, Any]) -> Config:
     """Return the configuration from its JSON form (lists were tuples)."""
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
-    values["retention"] = Retention(**settings["retention"])
-    boot = settings.get("boot", {})     # an order that an older app wrote has none
-    values["boot"] = Boot(**boot | {"disks": tuple(boot["disks"])}) if boot else Boot()
+    values = _tuples(settings)
+    for name, section in SECTIONS.items():
+        values[name] = section(**_tuples(settings.get(name, {})))       # an order that an older app wrote may lack one
     return Config(**values)
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
 
 
 def paths_of(words: Sequence[str]) -> list[bytes]:

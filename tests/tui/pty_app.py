@@ -10,6 +10,7 @@ import warnings
 from textual.events import Key
 
 from tests.tui.fake_engine import FakeEngine
+from tests.tui.fake_rescue import FakeLook, survey
 from tui.app import RollpointApp, show
 
 
@@ -41,7 +42,9 @@ def main() -> int:
         engine.hold.clear()
     if "defect" in sys.argv:
         RollpointApp.on_key = fail  # type: ignore[attr-defined]
-    return show(RollpointApp(engine, host="web01"))
+    app = RollpointApp(engine, host="web01")
+    app.look_at_disks = lambda job, shares, activate: FakeLook(survey(engine.boot_text))(job, shares, activate)
+    return show(app)
 
 
 if __name__ == "__main__":
