@@ -12,7 +12,7 @@ from tests.lab.conftest import Lab
 from tests.lab.layouts import boot
 from tests.lab.machine import NoBoot
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.xdist_group("bios-mbr")]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.lab_more, pytest.mark.xdist_group("bios-mbr")]
 
 # The store's disk is mounted at every boot from now on, as the order needs it. Then an upgrade that replaced what
 # everything runs on, and what came and went with it.

@@ -14,7 +14,7 @@ from tests.lab.image import Image
 from tests.lab.layouts import rescue
 from tests.lab.machine import Machine
 
-pytestmark = [pytest.mark.root, pytest.mark.slow]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.lab_more]
 
 _LAYOUTS = ("bios-mbr", "bios-lvm", "uefi", "bios-gpt")
 _JOURNAL = f"{steps.STORE}/rollback.yaml"

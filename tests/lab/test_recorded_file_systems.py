@@ -10,7 +10,7 @@ from tests.lab import steps
 from tests.lab.conftest import Lab
 from tests.lab.image import Image
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.xdist_group("bios-mbr")]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.lab_more, pytest.mark.xdist_group("bios-mbr")]
 
 
 def test_boot_must_be_mounted_and_needs_no_fstab_for_it(lab_image: Image, lab: Lab) -> None:

@@ -11,7 +11,7 @@ from tests.lab.conftest import Lab
 from tests.lab.image import Image
 from tests.oracle import must_equal
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.xdist_group("bios-mbr")]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.lab_more, pytest.mark.xdist_group("bios-mbr")]
 
 
 def test_a_rollback_that_cannot_come_right_changes_nothing(lab_image: Image, lab: Lab) -> None:

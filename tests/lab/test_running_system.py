@@ -10,7 +10,7 @@ from tests.lab import steps
 from tests.lab.conftest import Lab
 from tests.lab.layouts import boot
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.xdist_group("bios-gpt")]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.lab_more, pytest.mark.xdist_group("bios-gpt")]
 
 # An upgrade of kernel, boot loader menu and init that stopped half way: what is new is cut off, what was there is gone.
 _UPGRADE = """

@@ -13,7 +13,7 @@ from tests.lab.image import Image
 from tests.lab.layouts import store_disk
 from tests.oracle import must_equal
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.xdist_group("bios-gpt")]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.lab_more, pytest.mark.xdist_group("bios-gpt")]
 
 _TOOLS = "rsync zstd tar setfattr setfacl"
 
