@@ -74,6 +74,7 @@ def order(store: Store, plan: RollbackPlan, words: Mapping[str, Any]) -> None:
     place = store.place(PLACE)
     remove_tree(place)
     os.mkdir(place, 0o700)
+    fsync_dir(store.path)       # the link must never outlive what it leads to
     try:
         write_file(os.path.join(place, kit.PROGRAM), kit.make().files[kit.PROGRAM])
         document = {"point": plan.point.id, "number": plan.point.number, "user": user_name(),
