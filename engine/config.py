@@ -97,10 +97,10 @@ class Config:
     """Everything that can be set.
 
     `databases` are absolute paths as seen inside `root`; `sources` are mount points to take, or ``auto``;
-    `staging`
-    is where opened points unpack (None: in the store); `compare_checksums` is rsync's --checksum. `origins`
-    says for each key (``retention.daily``) where its value comes from; `notes` are warnings about what was
-    read. `home` is the directory of config.yaml and conf.d ("": they were not read).
+    `consistent` is for which of them a momentary snapshot is read, as pairs of a mount point (``*``: all) and
+    ``auto`` or ``required``; `staging` is where opened points unpack (None: in the store); `compare_checksums` is
+    rsync's --checksum. `origins` says for each key (``retention.daily``) where its value comes from; `notes` are
+    warnings about what was read. `home` is the directory of config.yaml and conf.d ("": they were not read).
     """
 
     store: str = "/var/lib/rollpoint/store"
@@ -111,12 +111,18 @@ class Config:
     boot: Boot = Boot()
     vms: Vms = Vms()
     sources: tuple[str, ...] = ("auto",)
+    consistent: tuple[tuple[str, str], ...] = ()
     staging: str | None = None
     read_only: bool = False
     compare_checksums: bool = False
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
     home: str = field(default="", compare=False)
+
+    def consistency(self, mount_point: str) -> str:
+        """Return ``off``, ``auto`` or ``required``: whether a source is read from a momentary snapshot."""
+        ways = dict(self.consistent)
+        return ways.get(mount_point, ways.get("*", "off"))
 
 
 class _Draft:
@@ -386,6 +392,8 @@ def _value_text(key: str, value: Any) -> str:
         return "no limit" if value is None else duration_text(value)
     if key.endswith("_ratio"):
         return "no limit" if value is None else f"{value:g} x the source"
+    if key == "consistent":
+        return ", ".join(way if place == "*" else f"{printable(place)}: {way}" for place, way in value) or "off"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple):

@@ -178,10 +178,40 @@ def normal(path: str) -> str:
     return os.path.normpath(path).replace("//", "/", 1)     # POSIX lets normpath keep two leading slashes
 
 
+_WAYS = "off, auto or required"
+
+
+def _consistent(node: Any) -> tuple[tuple[str, str], ...]:
+    """A word for all sources, or a mapping of mount points to words (the others: off)."""
+    ways: dict[str, str] = {}
+    for key, value in node.value if node.id == "mapping" else ((None, node),):
+        name = "*" if key is None else _mount_point(key)
+        if name in ways:
+            raise Wrong("each mount point once", key)
+        ways[name] = _way(value)
+    return tuple((name, way) for name, way in ways.items() if way != "off")
+
+
+def _way(node: Any) -> str:
+    if is_tag(node, "bool") and not _switch(node):      # YAML 1.1 reads off so
+        return "off"
+    if is_tag(node, "str") and node.value in ("auto", "required"):
+        return str(node.value)
+    raise Wrong(f"{_WAYS}, or a mapping of mount points to these", node)
+
+
+def _mount_point(node: Any) -> str:
+    try:
+        return _path(node)
+    except Wrong:
+        raise Wrong("the absolute path of a mount point", node) from None
+
+
 _COUNT = _whole("a whole number of points, 0 for none", 0)
 KEYS: dict[str, Callable[[Any], Any]] = {
     "store": _path, "root": _path, "excludes": _list(_pattern), "exclude": _added(_pattern),
-    "databases": _added(_below_root), "sources": _list(_auto_or_path("mount point"), 1), "staging": _or_none(_path),
+    "databases": _added(_below_root), "sources": _list(_auto_or_path("mount point"), 1),
+    "consistent": _consistent, "staging": _or_none(_path),
     "read_only": _switch, "compare_checksums": _switch,
     "boot.disks": _disks, "boot.restore": _switch, "boot.facts": _switch,
     "vms.repositories": _list(_auto_or_path("directory"), 1),

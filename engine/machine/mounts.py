@@ -187,9 +187,12 @@ class Namespace(Space):
                 raise
             self._holder = _started([sys.executable, "-I", "-c", _HOLD_IN_CHROOT])
 
-    def run(self, argv: Sequence[Arg]) -> bytes:
-        """Run a quick command inside and return its output; raises ToolError."""
-        return call(self.wrap(argv))
+    def run(self, argv: Sequence[Arg], timeout: float = 60, *, ok: Sequence[int] = (0,)) -> bytes:
+        """Run a quick command inside and return its output; raises ToolError (see engine.run.call)."""
+        try:
+            return call(self.wrap(argv), ok=ok, timeout=timeout)
+        except ToolError as error:
+            raise ToolError(argv, error.status, error.stderr) from error      # not nsenter is what failed
 
     def wrap(self, argv: Sequence[Arg]) -> list[Arg]:
         # Without --root a chroot that we run in would be left, since entering a namespace goes to its own root; and

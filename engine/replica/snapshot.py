@@ -72,7 +72,7 @@ class Snapshot:
             step("snapshot-begun")
             os.makedirs(os.path.join(self.work, b"point"))
             os.mkdir(os.path.join(self.work, b"old"))
-            with view(self.config, self.store) as source:
+            with view(self.config, self.store, job=self.job) as source:
                 self.doc = self._document(source)
                 self._first(source) if self.base is None else self._next(source, self.base)
         except BaseException:
@@ -156,6 +156,7 @@ class Snapshot:
             log.check()
         for problem in outcome.problems:
             self.job.warn(message(problem))
+        source.read()
         self.doc["rsync"] = {"status": outcome.status, "problems": [message(p) for p in outcome.problems[:1000]]}
 
     def _second_pass(self, run: Callable[..., rsync.Outcome], backup: bool) -> rsync.Outcome:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from engine.config import Config
 from engine.errors import RefusedError
-from engine.machine import mounts
+from engine.events import Job
+from engine.machine import momentary, mounts
 from engine.machine.filesystems import described, mounted_at
+from engine.machine.momentary import Moment
+from engine.machine.momentparts import Volume
 from engine.replica import rsync
 from engine.replica.layout import Store
 from engine.run import scratch
@@ -27,7 +30,7 @@ _OWNERLESS = ("vfat", "msdos", "exfat")
 @dataclass(frozen=True, slots=True)
 class View:
     """A composed tree: `path` is where we find it, `inside` where a program run in `space` does; then the rsync
-    options and filters it needs, and what it is made of."""
+    options and filters it needs, what it is made of, and the momentary snapshots behind it, if any."""
 
     space: mounts.Space
     path: bytes
@@ -35,6 +38,13 @@ class View:
     options: tuple[str, ...]
     sources: tuple[dict[str, Any], ...]
     filters: tuple[bytes, ...]
+    moment: Moment | None = None
+
+    def read(self) -> None:
+        """Note that all has been read: momentary snapshots go, the files of the view with them. Raises RollpointError
+        when what was read from them cannot be trusted."""
+        if self.moment is not None:
+            self.moment.finish()
 
     def ownerless(self, path: bytes) -> bool:
         """Whether a path lies on a FAT: modes and owners there are made up from mount options (mount(8), umask=), so
@@ -75,25 +85,71 @@ def chosen(config: Config, root: bytes) -> list[bytes]:
 
 
 @contextlib.contextmanager
-def view(config: Config, store: Store, *, target_in: mounts.Space | None = None) -> Iterator[View]:
-    """Compose the view of the configured root: read-only in a space of its own, or writable in the space given."""
+def view(config: Config, store: Store, *, target_in: mounts.Space | None = None, job: Job | None = None
+         ) -> Iterator[View]:
+    """Compose the view of the configured root: read-only in a space of its own, or writable in the space given.
+
+    With a `job` it is what a point is taken of: momentary snapshots stand for the file systems for which the
+    configuration wants them. Raises RefusedError where it demands one and none can be made.
+    """
     root = os.path.realpath(os.fsencode(config.root))
     patterns = filters(config, store, root)
     with contextlib.ExitStack() as stack:
         space = target_in or stack.enter_context(mounts.private_space())
         if not isinstance(space, mounts.Namespace):
+            if job is not None:
+                _without_root(config, job)
             yield View(space, root, root, ("--one-file-system",), _described(root, (b"",)), patterns)
             return
         places = chosen(config, root)
         where = os.fsencode(stack.enter_context(scratch()))
-        space.bind(root, where, read_only=target_in is None)
-        for place in places:
-            space.bind(os.path.join(root, place), os.path.join(where, place), read_only=target_in is None)
-        yield View(space, space.outside(where), where, (), _described(root, (b"", *places)), patterns)
+        table = mounts.mounts()
+        volumes = [momentary.volume(root, place, table) for place in (b"", *places)]
+        patterns += tuple(rsync.escape_pattern(p) + b"*" for p in momentary.leftovers(volumes))
+        wanted = _wanted(config, volumes, job) if job is not None else {}
+        moment, shown = None, {}
+        if job is not None and wanted:
+            bench = momentary.bench(space, os.fsencode(stack.enter_context(scratch())), store.path, job)
+            moment = Moment(bench, where, job)
+            stack.callback(moment.close)
+            shown = moment.take(wanted, places)
+        for volume in volumes:
+            live = os.path.join(root, volume.place) if volume.place else root
+            for place, source in shown.get(volume.place, [(volume.place, live)]):
+                space.bind(source, os.path.join(where, place), read_only=target_in is None)
+        sources = _described(root, (b"", *places), moment.places if moment is not None else ())
+        yield View(space, space.outside(where), where, (), sources, patterns, moment)
 
 
-def _described(root: bytes, places: Sequence[bytes]) -> tuple[dict[str, Any], ...]:
+def _wanted(config: Config, volumes: Sequence[Volume], job: Job) -> dict[Volume, bool]:
+    """Return the volumes of which the configuration wants momentary snapshots, and whether it demands them. Raises
+    RefusedError where it demands one of something that is not taken."""
+    names = {os.fsdecode(b"/" + v.place): v for v in volumes}
+    for name, way in config.consistent:
+        if name not in names and name != "*":
+            if way == "required":
+                raise RefusedError(f"{printable(name)} has to be consistent, and is not among what is taken",
+                                   hint="mount it, name it in `sources`, or take it out of `consistent`")
+            job.warn(f"`consistent` names {printable(name)}, which is not among what is taken")
+    ways = {v: config.consistency(name) for name, v in names.items()}
+    return {v: way == "required" for v, way in ways.items() if way != "off"}
+
+
+def _without_root(config: Config, job: Job) -> None:
+    """Say that an ordinary user makes no momentary snapshots. Raises RefusedError where the configuration demands
+    one."""
+    ways = [way for _, way in config.consistent]
+    if "required" in ways:
+        raise RefusedError("the configuration demands momentary snapshots, and only root can make them",
+                           hint="run as root, or take `consistent` out of the configuration")
+    if ways:
+        job.warn("the files are read as they are, without momentary snapshots: only root can make them")
+
+
+def _described(root: bytes, places: Sequence[bytes], momentary_ones: Collection[bytes] = ()
+               ) -> tuple[dict[str, Any], ...]:
     """Return what a point's document says of the file systems mounted at these places."""
     table = mounts.mounts()
-    found = (mounted_at(root, place, table) for place in places)
-    return tuple(described(one) for one in found if one is not None)
+    found = ((place, mounted_at(root, place, table)) for place in places)
+    return tuple(described(one) | ({"momentary": True} if place in momentary_ones else {})
+                 for place, one in found if one is not None)

@@ -31,6 +31,7 @@ root: /srv/tree/.
 excludes: ["*.tmp", /cache/]
 databases: [/var/lib/mysql/, /var/lib/pgsql/../pg]
 sources: [auto, /home]
+consistent: {/: required, /home/: auto, /boot: off}
 staging: /var/tmp
 read_only: yes
 compare_checksums: true
@@ -57,6 +58,7 @@ vms:
         excludes=("*.tmp", "/cache/"),
         databases=("/var/lib/mysql", "/var/lib/pg"),
         sources=("auto", "/home"),
+        consistent=(("/", "required"), ("/home", "auto")),
         staging="/var/tmp",
         read_only=True,
         compare_checksums=True,
@@ -65,14 +67,20 @@ vms:
         vms=Vms(("auto", "/srv/vms")),
     )
     assert config.origins["store"] == f"{etc.config}:1"
-    assert config.origins["retention.daily"] == f"{etc.config}:15"
-    assert config.origins["retention.yearly"].endswith(":18")
-    assert config.origins["boot.facts"].endswith(":22")
+    assert config.origins["retention.daily"] == f"{etc.config}:16"
+    assert config.origins["retention.yearly"].endswith(":19")
+    assert config.origins["boot.facts"].endswith(":23")
 
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
+        ("consistent: sometimes", "expected off, auto or required, or a mapping of mount points to these, got 'some"),
+        ("consistent: on", "consistent: expected off, auto or required, or a mapping of mount points to these, got on"),
+        ("consistent: [auto]", "consistent: expected off, auto or required, or a mapping of mount points to these"),
+        ("consistent: {/: [auto]}", "or a mapping of mount points to these, got a list"),
+        ("consistent: {home: auto}", "consistent: expected the absolute path of a mount point, got 'home'"),
+        ("consistent: {/home: auto, /home/: off}", "consistent: expected each mount point once, got '/home/'"),
         ("boot: {disks: /dev/sda}", "boot.disks: expected auto, or a list of disks (or image files)"),
         ("boot: {disks: [sda]}", "got 'sda' in it"),
         ("boot: {disks: [auto, 1]}", "got 'auto' in it"),
@@ -369,8 +377,24 @@ def test_settings_show_every_value_and_where_it_comes_from(etc: Etc) -> None:
     assert rows["read_only"][0] == "yes" and rows["compare_checksums"][0] == "no"
     assert rows["staging"][0] == "in the store" and rows["databases"][0] == "none"
     assert rows["excludes"][0].startswith("*/mnt/, ")
-    assert list(rows)[:2] == ["store", "root"] and len(rows) == 21
+    assert list(rows)[:2] == ["store", "root"] and len(rows) == 22
     assert all(text.isprintable() for row in rows.values() for text in row)
+
+
+@pytest.mark.parametrize(
+    ("text", "root", "home", "shown"),
+    [
+        ("off", "off", "off", "off"),
+        ("auto", "auto", "auto", "auto"),
+        ("required", "required", "required", "required"),
+        ("{/: required, /srv: auto}", "required", "off", "/: required, /srv: auto"),
+        ("{/home: off}", "off", "off", "off"),
+    ],
+)
+def test_what_is_to_be_consistent(etc: Etc, text: str, root: str, home: str, shown: str) -> None:
+    config = etc.load(f"consistent: {text}\n")
+    assert (config.consistency("/"), config.consistency("/home")) == (root, home)
+    assert {key: value for key, value, _ in settings(config)}["consistent"] == shown
 
 
 def test_settings_of_a_config_made_by_hand() -> None:
