@@ -163,7 +163,7 @@ class _Snapshot:
         self._where = self._bench.directory()
         kind = self.volume.mount.fstype.decode()
         self._bench.space.run(["mount", "-t", kind, "-o", _MOUNT[kind], f"/dev/{self._full_name}", self._where])
-        return [(self.volume.place, os.path.join(self._where, self.volume.within.strip(b"/")))]
+        return [(self.volume.place, os.path.normpath(self._where + b"/" + self.volume.within))]
 
     def fault(self) -> str:
         listed = {(lv.group, lv.name): lv for lv in read(self._bench)}
