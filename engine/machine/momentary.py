@@ -62,11 +62,11 @@ class Moment:
         for piece in self._planned(wanted, places):
             self._job.progress("taking momentary snapshots", current=piece.volume.place)
             self._pieces.append(piece)          # before it is made: what is half made has to go too
-            with self._counting(piece, wanted):
+            with self._optional(piece, wanted):
                 piece.take()
         shown: Shown = {}
         for piece in tuple(self._pieces):
-            with self._counting(piece, wanted):
+            with self._optional(piece, wanted):
                 shown[piece.volume.place] = piece.show()
         return shown
 
@@ -89,14 +89,14 @@ class Moment:
         return pieces
 
     @contextlib.contextmanager
-    def _counting(self, piece: Piece, wanted: Mapping[Volume, bool]) -> Iterator[None]:
+    def _optional(self, piece: Piece, wanted: Mapping[Volume, bool]) -> Iterator[None]:
         """Go on without a piece that fails in the block, where that may be."""
         try:
             yield
-        except RollpointError as error:
+        except (RollpointError, OSError) as error:
             self._remove(piece)
             self._pieces.remove(piece)
-            self._without(piece.volume, error.message, demanded=wanted[piece.volume])
+            self._without(piece.volume, str(error), demanded=wanted[piece.volume])
 
     def _without(self, one: Volume, why: str, *, demanded: bool) -> None:
         if demanded:
@@ -125,9 +125,9 @@ class Moment:
     def _remove(self, piece: Piece) -> None:
         try:
             piece.remove()
-        except RollpointError as error:
+        except (RollpointError, OSError) as error:
             self._job.warn(message(f"the momentary snapshot of {piece.volume.shown} could not be removed: "
-                                   f"{error.message}; remove it by hand: {piece.by_hand}"))
+                                   f"{error}; remove it by hand: {piece.by_hand}"))
 
 
 def bench(space: Namespace, scratch: bytes, store: bytes, job: Job) -> Bench:

@@ -11,7 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from engine.config import Config, Retention
 from engine.errors import RefusedError
 from engine.events import Job
 from engine.machine.momentparts import PREFIX, finished, is_left_over, new_name
+from engine.machine.mounts import Space
 from engine.results import SnapshotRequest
 from engine.service import Engine
 from tests.engine.harness import CHECKOUT, child_env, descendants, wait_until
@@ -330,19 +331,41 @@ def test_each_file_system_has_its_own_word(system: System) -> None:
     assert code == 3 and "`consistent` names /srv, which is not among what is taken" in said, said
 
 
+def taken(place: Path, way: str) -> list[str]:
+    """Take a point of PLACE/root that is to be consistent in that way; returns the warnings."""
+    job = Job()
+    Engine(Config(store=str(place / "store"), root=str(place / "root"), excludes=(), consistent=(("*", way),),
+                  retention=Retention(max_store_ratio=None))).snapshot(SnapshotRequest(), job)
+    return job.warnings
+
+
 def test_a_partition_has_none(tmp_path: Path) -> None:
     with loops(tmp_path) as made:
         device = made.make("ext4")
-        root = made.mount(device, tmp_path / "root")
-        taken: Callable[[str, Job], object] = lambda way, job: Engine(Config(  # noqa: E731
-            store=str(tmp_path / "store"), root=str(root), excludes=(), consistent=(("*", way),),
-            retention=Retention(max_store_ratio=None))).snapshot(SnapshotRequest(), job)
+        made.mount(device, tmp_path / "root")
         why = f"ext4 on {device} is neither btrfs nor on a logical volume"
         with pytest.raises(RefusedError, match=why):
-            taken("required", Job())
-        job = Job()
-        taken("auto", job)
-        assert job.warnings == [f"/ is read as it is, without a momentary snapshot: {why}"]
+            taken(tmp_path, "required")
+        assert taken(tmp_path, "auto") == [f"/ is read as it is, without a momentary snapshot: {why}"]
+
+
+def test_a_file_system_that_is_mounted_read_only_is_left_so(system: System) -> None:
+    """The mount that a snapshot needs would make it writable behind the admin's back."""
+    for where in (system.root / "home", system.root, system.top):
+        system.loops.umount(where)
+    system.loops.mount(system.device, system.root, "-o", "ro,subvol=@")
+    code, said = system.snapshot("auto")
+    assert code == 3 and "/ is read as it is, without a momentary snapshot: it is mounted read-only" in said, said
+    assert run("findmnt", "-n", "-o", "FS-OPTIONS", str(system.root)).startswith("ro,")
+
+
+def test_an_ordinary_user_is_told_that_he_makes_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.machine.mounts.private_space", Space)
+    (tmp_path / "root").mkdir()
+    with pytest.raises(RefusedError, match="only root can make them"):
+        taken(tmp_path, "required")
+    said = "the files are read as they are, without momentary snapshots: only root can make them"
+    assert taken(tmp_path, "auto") == [said]
 
 
 # --- names ---------------------------------------------------------------------------------------------------------
