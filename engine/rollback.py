@@ -27,7 +27,7 @@ from engine.errors import DamageError, RefusedError
 from engine.events import Job, step
 from engine.machine.mounts import Space, private_space
 from engine.points import RestorePoint
-from engine.replica import bootsaved, query, rsync
+from engine.replica import bootsaved, intact, query, rsync
 from engine.replica.catalog import Catalog
 from engine.replica.disk import apply_attributes, clone_file, read_entry, walk
 from engine.replica.layout import Store, machine_id, read_document, user_name, write_document
@@ -41,6 +41,7 @@ from engine.text import human_size, message, printable, shown_path
 
 JOURNAL = b"rollback.yaml"
 _SPARE = 16 << 20
+_MOST = 1000          # differences that are kept to be named
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,9 @@ def plan(store: Store, config: Config, catalog: Catalog, point: RestorePoint, sc
     hidden = unreadable(now, root)
     diff = inverted(Diff(now.older, now.newer, tuple(c for c in now.changes if c.path not in hidden)))
     listed = query.points(store)
-    findings = [*_machine(store, config, point, adopt), *_findings(store, config, catalog, point, scope, diff, root),
-                *target.findings, *adopting.findings(adoption, root)]
+    findings = [*_machine(store, config, point, adopt), *_lost(store, catalog, point, scope, job),
+                *_findings(store, config, catalog, point, scope, diff, root), *target.findings,
+                *adopting.findings(adoption, root)]
     findings += [Finding("warning", f"{shown_path(p)} cannot be read, so no point can hold it: it stays as it is",
                          "roll back as root") for p in hidden]
     changed = software.compare(software.LiveFiles(root), software.PointFiles(store, catalog, point.number),
@@ -123,6 +125,14 @@ def _machine(store: Store, config: Config, point: RestorePoint, adopt: bool) -> 
             yield Finding("warning", f"adopted: {error.message}")
         else:
             yield Finding("blocker", error.message, error.hint)
+
+
+def _lost(store: Store, catalog: Catalog, point: RestorePoint, scope: Scope, job: Job) -> Iterator[Finding]:
+    """Yield a blocker for what the store has lost of a point; nothing while somebody else moves its files."""
+    before = store.writer()
+    words = "" if before[0] else intact.wrong(store, catalog, point, scope.paths, job)
+    if words and store.writer() == before:
+        yield Finding("blocker", words, intact.HINT)
 
 
 def _findings(store: Store, config: Config, catalog: Catalog, point: RestorePoint, scope: Scope, diff: Diff,
@@ -319,22 +329,31 @@ def _apply_files(store: Store, config: Config, point: RestorePoint, scope: Scope
     """Return how many entries changed, what still differs, and what was adjusted afterwards."""
     with Catalog.open(store) as catalog, _opened(
             store, config, catalog, point, entry, job) as (source, target, listed):
+        intact.require(store, catalog, point, scope.paths, job)
         _split_links(catalog, point, target.path, scope, job)
         parents = _missing_parents(catalog, point, target.path, scope)
         step("rollback-opened")
-        count, unwritten = _run(_argv(config, scope, source, target, listed), job, "putting back", expected)
+        sums = rsync.checksum_option(str(store.identity["checksum"]))
+        flipped: list[str] = []
+
+        def copied(item: rsync.Item) -> None:
+            if sums and intact.other_content(catalog, point, item):
+                flipped.append(f"{shown_path(item.path)}: its content in the store is damaged")
+
+        argv = _argv(config, scope, source, target, listed, sums)
+        count, unwritten = _run(argv, job, "putting back", expected, copied)
         differences: list[str] = []
         # Once more where something is not right yet: what could not be written at first, or what rsync did to another
         # name of a file that it had already looked at (see snapshot.py).
         for again in (False, True):
             if again or unwritten:
-                _, unwritten = _run(_argv(config, scope, source, target, listed), job, "putting back", None)
+                _, unwritten = _run(argv, job, "putting back", None, copied)
             for entry_of_parent in reversed(parents):
                 apply_attributes(os.path.join(target.path, entry_of_parent.path), entry_of_parent)
             step("rollback-copied")
             differences.clear()
-            _run(_argv(config, scope, source, target, listed, ["--dry-run"]), job, "verifying", None, differences,
-                 lambda item: item.only_access and target.ownerless(item.path))
+            _run(_argv(config, scope, source, target, listed, ["--dry-run"]), job, "verifying", None,
+                 lambda item: _remember(differences, item, target))
             if not differences:
                 break
         for problem in unwritten if differences else ():
@@ -342,7 +361,13 @@ def _apply_files(store: Store, config: Config, point: RestorePoint, scope: Scope
         step("rollback-verified")
         adjusted = adopting.apply(target.path, entry["adopt"]) if entry.get("adopt") else []
         step("rollback-adjusted")
-    return count, differences, tuple(adjusted)
+    return count, list(dict.fromkeys(flipped)) + differences, tuple(adjusted)
+
+
+def _remember(differences: list[str], item: rsync.Item, target: View) -> None:
+    """Note what still differs, less what a FAT makes up."""
+    if len(differences) < _MOST and not (item.only_access and target.ownerless(item.path)):
+        differences.append(f"{item.code.decode('ascii', 'replace')} {shown_path(item.path)}")
 
 
 @contextmanager
@@ -356,17 +381,15 @@ def _opened(store: Store, config: Config, catalog: Catalog, point: RestorePoint,
         yield source, target, rsync.write_filters(os.path.join(os.fsencode(place), b"filters"), patterns)
 
 
-def _run(argv: list[str | bytes], job: Job, phase: str, expected: int | None, seen: list[str] | None = None,
-         overlook: Callable[[rsync.Item], bool] = lambda _: False) -> tuple[int, tuple[str, ...]]:
-    """Run rsync; returns how many entries it named and what it said it could not write. What it names goes to `seen`,
-    less what `overlook` says."""
+def _run(argv: list[str | bytes], job: Job, phase: str, expected: int | None, see: Callable[[rsync.Item], None]
+         ) -> tuple[int, tuple[str, ...]]:
+    """Run rsync; returns how many entries it named and what it said it could not write. `see` is told of each."""
     count = 0
 
     def note(item: rsync.Item) -> None:
         nonlocal count
         count += 1
-        if seen is not None and len(seen) < 1000 and not overlook(item):
-            seen.append(f"{item.code.decode('ascii', 'replace')} {shown_path(item.path)}")
+        see(item)
         job.progress(phase, count, expected, current=item.path)
 
     job.progress(phase, 0, expected)

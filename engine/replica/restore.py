@@ -38,7 +38,7 @@ def restore(store: Store, point: RestorePoint, dest: str, paths: Sequence[bytes]
     with store.reading():
         with Catalog.open(store) as catalog:
             rows = list(select(catalog, point, paths))
-        before = _writer(store)
+        before = store.writer()
         os.makedirs(target, exist_ok=True)
         if merge:
             _clear_way(rows, target)
@@ -46,10 +46,10 @@ def restore(store: Store, point: RestorePoint, dest: str, paths: Sequence[bytes]
             with Catalog.open(store) as catalog:
                 problems = copy(store, catalog, rows, target, job)
         except (DamageError, FileNotFoundError):
-            if _writer(store) == before and not before[0]:
+            if store.writer() == before and not before[0]:
                 raise  # nobody else was at work: it is what it says
             problems = ("a snapshot came between",)
-        after = _writer(store)
+        after = store.writer()
         doubtful = bool(problems) or after != before or bool(after[0])
         for _ in range(_TRIES if doubtful else 0):
             with Catalog.open(store) as catalog:
@@ -62,14 +62,6 @@ def restore(store: Store, point: RestorePoint, dest: str, paths: Sequence[bytes]
                               hint="`rollpoint verify --data` says what is damaged")
     files = [r.entry for r in rows if r.entry.kind is Kind.FILE]
     return RestoreResult(point, len(rows), sum(e.size for e in files), time.monotonic() - started)
-
-
-def _writer(store: Store) -> tuple[str, int]:
-    """Return who writes to the store now, and when the lock was last taken: what tells that nothing moved."""
-    try:
-        return store.holder(), os.stat(store.place(b"lock")).st_mtime_ns
-    except FileNotFoundError:
-        return "", 0
 
 
 def _check_target(store: Store, target: bytes, merge: bool) -> bytes:

@@ -88,6 +88,11 @@ def unescape(name: bytes) -> bytes:
     return _ESCAPE.sub(lambda m: bytes([int(m[1], 8)]), name) if b"\\#" in name else name
 
 
+def checksum_option(algorithm: str) -> tuple[str, ...]:
+    """Return what makes rsync report contents by that checksum (`Item.csum`), nothing where this rsync has it not."""
+    return (f"--checksum-choice={algorithm}",) if algorithm in ("md5", checksum_name()) else ()
+
+
 def copy_argv(source: bytes, target: bytes, options: Sequence[Arg] = (), filters: bytes | None = None) -> list[Arg]:
     """Return the argv that makes the directory `target` like `source`; `filters` names a file of exclusions."""
     argv: list[Arg] = ["rsync", *FIDELITY, *options]

@@ -1,0 +1,74 @@
+"""Whether the plain tree still is what was recorded, before anything is made like it.
+
+A rollback deletes what the point does not have. If somebody emptied the tree, or a failing disk did, the point would
+seem to have had nothing; so each entry that the point shares with the tree is looked at first, and a content that is
+copied out must have the checksum that was recorded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+from engine.errors import DamageError
+from engine.events import Job
+from engine.points import RestorePoint
+from engine.replica import rsync
+from engine.replica.catalog import Catalog, Row
+from engine.replica.disk import read_entry
+from engine.replica.layout import Store
+from engine.text import shown_path
+
+_NAMED = 3
+HINT = ("nothing was changed; `rollpoint repair` puts right what it can, `rollpoint verify` names the rest, and "
+        "--scope path=PATH rolls back what is whole")
+
+
+def wrong(store: Store, catalog: Catalog, point: RestorePoint, paths: Sequence[bytes], job: Job) -> str:
+    """Return in words what the tree should have of a point (of these paths and what is in them; none: of all) and has
+    not, "" when it is whole. Contents are not read; size and times tell."""
+    found = []
+    for number, row in enumerate(_shared(catalog, point, paths)):
+        if number % 256 == 0:
+            job.progress("checking the store", number, current=row.entry.path)
+        what = fault(store, row)
+        if what:
+            found.append(f"{shown_path(row.entry.path)} {what}")
+    if not found:
+        return ""
+    more = f", and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    return f"the store is damaged, so point {point.id} is not whole: {'; '.join(found[:_NAMED])}{more}"
+
+
+def require(store: Store, catalog: Catalog, point: RestorePoint, paths: Sequence[bytes], job: Job) -> None:
+    """Raise DamageError when `wrong` has something to say."""
+    words = wrong(store, catalog, point, paths, job)
+    if words:
+        raise DamageError(words, hint=HINT)
+
+
+def fault(store: Store, row: Row) -> str:
+    """Return what is wrong with an entry in the tree, "" when it is as it was recorded."""
+    full = os.path.join(store.tree, row.entry.path) if row.entry.path else store.tree
+    try:
+        have = read_entry(full, row.entry.path, csum=row.entry.csum, link=row.entry.link)
+    except (FileNotFoundError, NotADirectoryError):
+        return "is missing in the tree"
+    except OSError as error:
+        return f"cannot be read in the tree: {error.strerror}"
+    return "" if have == row.entry else "differs in the tree from what was recorded"
+
+
+def _shared(catalog: Catalog, point: RestorePoint, paths: Sequence[bytes]) -> Iterator[Row]:
+    for top in paths or (b"",):
+        for row in catalog.tree(point.number, top):
+            if row.last is None:
+                yield row
+
+
+def other_content(catalog: Catalog, point: RestorePoint, item: rsync.Item) -> bool:
+    """Whether rsync has just copied another content out of a point than was recorded: a flipped bit in the store."""
+    if not item.csum or item.deleted:
+        return False
+    row = catalog.at(item.path, point.number)
+    return row is not None and bool(row.entry.csum) and row.entry.csum != item.csum
