@@ -61,13 +61,14 @@ class Process:
     """
 
     def __init__(self, argv: Sequence[Arg], *, feed: bool = False, stdout: IO[bytes] | int | None = None,
-                 stdin: IO[bytes] | int | None = None) -> None:
+                 stdin: IO[bytes] | int | None = None, env: Mapping[str, str] | None = None) -> None:
         self.argv = list(argv)
         self._stderr = tempfile.TemporaryFile()
         try:
             self._child = subprocess.Popen(
                 self.argv, stdin=subprocess.PIPE if feed else stdin if stdin is not None else subprocess.DEVNULL,
-                stdout=subprocess.PIPE if stdout is None else stdout, stderr=self._stderr, env=environment(),
+                stdout=subprocess.PIPE if stdout is None else stdout, stderr=self._stderr,
+                env=environment() if env is None else dict(env),
                 start_new_session=True, bufsize=0)
         except OSError as error:
             self._stderr.close()
@@ -160,13 +161,14 @@ class Process:
         self._stderr.close()
 
 
-def call(argv: Sequence[Arg], *, ok: Sequence[int] = (0,), timeout: float = 60) -> bytes:
-    """Run a short command and return what it wrote to stdout.
+def call(argv: Sequence[Arg], *, ok: Sequence[int] = (0,), timeout: float = 60, env: Mapping[str, str] | None = None
+         ) -> bytes:
+    """Run a short command and return what it wrote to stdout. `env` takes the place of our plain environment.
 
     Raises ToolError when it cannot be started, ends with a status not in `ok`, or runs longer than `timeout` seconds
     (then it is killed with all its children).
     """
-    with Process(argv) as process:
+    with Process(argv, env=env) as process:
         out = process.output(timeout)
         process.check(ok)
     return out
