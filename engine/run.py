@@ -14,9 +14,11 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from types import TracebackType
 from typing import IO, NoReturn
 
+from engine import leftovers
 from engine.errors import ToolError
 
 Arg = str | bytes
@@ -194,9 +196,16 @@ def foreground(argv: Sequence[Arg]) -> int:
 
 def scratch() -> tempfile.TemporaryDirectory[str]:
     """Return a temporary directory for small things and mount points: for root in /run, since /tmp may be part of what
-    is looked at, and its time should not change for it."""
+    is looked at, and its time should not change for it. The first one sweeps away what killed Rollpoints left there."""
     place = "/run" if os.geteuid() == 0 and os.access("/run", os.W_OK) else None
-    return tempfile.TemporaryDirectory(prefix="rollpoint-", dir=place)
+    if place is not None:
+        _sweep(place)
+    return tempfile.TemporaryDirectory(prefix=leftovers.prefix(), dir=place)
+
+
+@cache
+def _sweep(place: str) -> None:
+    leftovers.sweep(os.fsencode(place))
 
 
 def detach(argv: Sequence[Arg], log: str, keep: Sequence[int] = ()) -> int:
