@@ -3,7 +3,7 @@
 The new file systems have other UUIDs, so fstab, the boot menus and what they were made from name what is not there.
 Each line that will change is known beforehand, from the point's own files; it is changed after the rollback was
 verified, so that verifying still means the point's bytes. A rollback that is resumed puts the point's bytes back first:
-nothing is ever changed twice.
+nothing is ever changed twice. (What has to be made anew then: engine.bootmaking.)
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ def findings(adoption: Adoption, tree: Tree, root: bytes, *, boot: bool) -> Iter
     files = {a.path for a in found}
     yield Finding("info", f"after verifying, {sum(len(a.lines) for a in found)} lines in {len(files)} files are "
                   "adjusted to the new file systems")
-    yield from unmounted.findings(tree, unmounted.now())
+    yield from unmounted.findings(tree, unmounted.now(), adoption.moved)
     if boot:
         return
     inside = printable(root)

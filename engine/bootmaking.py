@@ -39,6 +39,7 @@ from engine.targets import involved
 from engine.text import message, printable, shown_path
 
 _BIN = (b"usr/sbin", b"usr/bin", b"sbin", b"bin")
+_INITRAMFS = b"etc/initramfs-tools"
 _SECONDS = 1800             # an initramfs for each of some kernels, on an old machine
 _PROGRAM_LIMIT = 32 << 20
 _ARCHITECTURES = {"x64": "x86_64-efi", "aa64": "arm64-efi", "ia32": "i386-efi", "riscv64": "riscv64-efi"}
@@ -141,7 +142,9 @@ class _Look:
         changed = {one.path for one in self.adoption.found} & {unmounted.CRYPTTAB, unmounted.RESUME}
         # dracut's waits for each device of the system that made it; that of Debian finds its root by root= alone,
         # unless it was told to hold the modules of one machine only.
-        narrow = "MODULES=dep" in (self.tree.text(b"etc/initramfs-tools/initramfs.conf") or "")
+        settings = [_INITRAMFS + b"/initramfs.conf", *(os.path.join(_INITRAMFS, b"conf.d", name) for name in
+                                                       self.tree.names(_INITRAMFS + b"/conf.d"))]
+        narrow = any(re.search(r"^\s*MODULES=[\"']?dep\b", self.tree.text(p) or "", re.MULTILINE) for p in settings)
         if not (changed or self.adoption.unmounted or (self._moved and (narrow or (tools[1] and not tools[0])))):
             return
         if tools[0]:

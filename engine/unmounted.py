@@ -45,6 +45,11 @@ class Known:
         found = [d for d in chain if d is not None and d.fstype == LUKS]
         return found[0] if len(found) == 1 else None
 
+    def opened(self, path: str, container: Device) -> str:
+        """Return what the container that a device lies in was opened as: the path of what is in it."""
+        chain = self.below.get(path, ())
+        return chain[chain.index(container.path) + 1]
+
     def disk(self, path: str) -> str:
         """Return the disk of a device."""
         return next(iter(self.below.get(path, ())), path)
@@ -93,11 +98,13 @@ def _names(text: str, device: Device) -> bool:
     return any(n and re.search(rf"(?<![0-9A-Za-z]){re.escape(n)}(?![0-9A-Za-z-])", text, re.IGNORECASE) for n in names)
 
 
-def findings(tree: Tree, here: Known) -> Iterator[Finding]:
+def findings(tree: Tree, here: Known, moved: Sequence[tuple[Recorded, Recorded]]) -> Iterator[Finding]:
     """Yield the lines of an adopted system, as they will be, that call for a swap or a container that is not here, and
-    those that make a container anew at each start of whatever lies on a device then."""
+    those that make a container anew at each start of whatever lies on a device then; and the containers below file
+    systems that crypttab does not name, or calls otherwise than they are opened as."""
     if not here.devices.all:
         return
+    yield from _containers(tree, here, moved)
     for line in tabs.fstab(tree.text(FSTAB) or ""):
         if line.swap and line.spec.startswith(("/dev/", "UUID=", "LABEL=", "PART")) and _gone(here, line.spec, tree):
             yield _look(FSTAB, f"{line.spec} … swap", "the swap space that it names is not here")
@@ -110,6 +117,26 @@ def findings(tree: Tree, here: Known) -> Iterator[Finding]:
     resume = re.search(r"^\s*RESUME=[\"']?([^\s\"'#]+)", tree.text(RESUME) or "", re.MULTILINE)
     if resume and _gone(here, resume[1], tree):
         yield _look(RESUME, f"RESUME={resume[1]}", "the swap space that it names is not here")
+
+
+def _containers(tree: Tree, here: Known, moved: Sequence[tuple[Recorded, Recorded]]) -> Iterator[Finding]:
+    lines = tabs.crypttab(tree.text(CRYPTTAB) or "")
+    for one, there in moved:
+        container = here.container(there.device)
+        if container is None:
+            continue
+        line = next((c for c in lines if here.devices.find(c.spec)[1] == container), None)
+        opened = here.opened(there.device, container)
+        if line is None:
+            yield Finding("warning", f"{shown_path(one.place)} lies in the encrypted {message(container.path)} now, "
+                          "which /etc/crypttab does not name: nobody will open it at a start",
+                          f"add it to /etc/crypttab afterwards (NAME UUID={message(container.uuid)} none luks), and "
+                          "make the initramfs anew")
+        elif opened != f"/dev/mapper/{line.name}":
+            yield Finding("warning", f"the encrypted {message(container.path)} is open as {message(opened)}, and "
+                          f"crypttab calls it {message(line.name)}: an initramfs made now will not open it",
+                          f"unmount it, and open it again as {message(line.name)} (cryptsetup open "
+                          f"{message(container.path)} {message(line.name)})")
 
 
 def _gone(here: Known, spec: str, tree: Tree) -> bool:

@@ -205,6 +205,8 @@ def test_a_merged_boot_gets_a_new_menu(moving: Moving) -> None:
     ("etc/crypttab", "data UUID={root} none luks\n", True),
     ("etc/initramfs-tools/conf.d/resume", "RESUME=UUID={root}\n", True),
     ("etc/initramfs-tools/initramfs.conf", "MODULES=dep\n", True),
+    ("etc/initramfs-tools/conf.d/driver-policy", "# set by the installer\nMODULES=dep\n", True),
+    ("etc/initramfs-tools/initramfs.conf", "# MODULES=dep is smaller\nMODULES=most\n", False),
     ("etc/crypttab", "data UUID=none none luks\n", False)])
 def test_the_initramfs_is_made_anew_when_what_it_holds_changes(moving: Moving, name: str, text: str, made: bool
                                                                 ) -> None:

@@ -82,14 +82,28 @@ def test_what_nobody_names_or_what_is_still_here_is_not_replaced(tree: Tree, tmp
 
 def test_lines_that_the_admin_must_look_at_are_named(tree: Tree, tmp_path: Path) -> None:
     here = machine("vdb", "b")
-    texts = [f.text for f in unmounted.findings(tree, here)]
+    texts = [f.text for f in unmounted.findings(tree, here, [])]
     assert len(texts) == 3 and all("UUID=" in text and "is not here" in text for text in texts)
     assert ["/etc/fstab" in texts[0], "/etc/crypttab" in texts[1], "RESUME=UUID=swap-a" in texts[2]] == [True] * 3
     (tmp_path / "etc/fstab").write_text("UUID=swap-b none swap sw 0 0\n/dev/mapper/cswap none swap sw 0 0\n")
     (tmp_path / "etc/initramfs-tools/conf.d/resume").write_text("RESUME=none\n")
     (tmp_path / "etc/crypttab").write_text("crypt-b UUID=luks-b none luks\ncswap /dev/vda3 /dev/urandom swap\n")
-    texts = [f.text for f in unmounted.findings(tree, here)]
+    texts = [f.text for f in unmounted.findings(tree, here, [])]
     assert len(texts) == 1 and "cswap /dev/vda3" in texts[0] and "writes over that device" in texts[0], texts
+
+
+def test_a_container_that_crypttab_does_not_know_by_its_name_is_said(tree: Tree, tmp_path: Path) -> None:
+    here = machine("vdb", "b")
+
+    def told(crypttab: str) -> list[str]:
+        (tmp_path / "etc/crypttab").write_text(crypttab)
+        return [f.text for f in unmounted.findings(tree, here, MOVED) if "/dev/vdb2" in f.text]
+
+    assert told("crypt-b UUID=luks-b none luks\n") == []
+    assert told("crypt-b /dev/vdb2 none luks\n") == []
+    assert len(told("")) == 1 and "does not name" in told("")[0]
+    other = told("root UUID=luks-b none luks\n")
+    assert len(other) == 1 and "is open as /dev/mapper/crypt-b, and crypttab calls it root" in other[0]
 
 
 def test_names_of_containers_are_rewritten_where_they_are_made_of_the_uuid() -> None:
