@@ -3,7 +3,7 @@
 The new file systems have other UUIDs, so fstab, the boot menus and what they were made from name what is not there.
 Each line that will change is known beforehand, from the point's own files; it is changed after the rollback was
 verified, so that verifying still means the point's bytes. A rollback that is resumed puts the point's bytes back first:
-nothing is ever changed twice.
+nothing is ever changed twice. (What has to be made anew then: engine.bootmaking.)
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine import unmounted
 from engine.config import Config
 from engine.machine import bootmeans, mounts, tabs
+from engine.machine.blockids import Device
 from engine.machine.filesystems import Recorded, mounted_at, same_uuid
 from engine.machine.tree import Tree
 from engine.points import RestorePoint
@@ -63,10 +65,13 @@ class Adjustment:
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """All of it for one rollback."""
+    """All of it for one rollback: the names, and the lines that hold them; `moved` are the recorded file systems that
+    another one takes the place of, `unmounted` the swaps and containers, as (device then, device now)."""
 
     changes: tuple[Renamed, ...]
     found: tuple[Adjustment, ...]
+    moved: tuple[tuple[Recorded, Recorded], ...] = ()
+    unmounted: tuple[tuple[Device, Device], ...] = ()
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -84,20 +89,27 @@ def look(store: Store, config: Config, catalog: Catalog, point: RestorePoint, sc
     of the one around them."""
     changes = [Renamed("mount", re.sub(r"[\s\\]", lambda m: f"\\{ord(m[0]):03o}", "/" + os.fsdecode(m)), "")
                for m in merged]
-    changes += renamed(config, point, scope)
-    return Adoption(tuple(changes), tuple(adjustments(store, config, catalog, point, scope, changes)))
+    pairs = moved(config, point, scope)
+    tree = PointTree(store, catalog, point.number, os.path.realpath(os.fsencode(config.root)), scope.paths, scope.but)
+    others = unmounted.pairs(unmounted.then(store, point), unmounted.now(), pairs, tree) if pairs else []
+    names: dict[tuple[str, str], Renamed] = {}
+    for one, there in (*pairs, *((_as_recorded(old), _as_recorded(new)) for old, new in others)):
+        for change in _names(one, there):
+            names.setdefault((change.kind, change.old), change)
+    changes += names.values()
+    return Adoption(tuple(changes), tuple(adjustments(tree, changes)), tuple(pairs), tuple(others))
 
 
-def renamed(config: Config, point: RestorePoint, scope: Scope) -> list[Renamed]:
-    """Return what file systems are called now that the point recorded under another name, as far as the scope goes."""
+def moved(config: Config, point: RestorePoint, scope: Scope) -> list[tuple[Recorded, Recorded]]:
+    """Return the recorded file systems that are another one now, with that one, as far as the scope goes."""
     root, table = os.path.realpath(os.fsencode(config.root)), mounts.mounts()
-    found: dict[tuple[str, str], Renamed] = {}
-    for one in involved(point, scope):
-        there = mounted_at(root, one.place, table)
-        if there is not None and not one.plain and there.uuid and not same_uuid(one.uuid, there.uuid):
-            for change in _names(one, there):
-                found.setdefault((change.kind, change.old), change)
-    return list(found.values())
+    found = ((one, mounted_at(root, one.place, table)) for one in involved(point, scope) if not one.plain)
+    return [(one, there) for one, there in found
+            if there is not None and there.uuid and not same_uuid(one.uuid, there.uuid)]
+
+
+def _as_recorded(device: Device) -> Recorded:
+    return Recorded(b"", device.fstype, device.uuid, device.path, device.label, partuuid=device.partuuid)
 
 
 def _names(one: Recorded, there: Recorded) -> Iterator[Renamed]:
@@ -112,20 +124,31 @@ def _names(one: Recorded, there: Recorded) -> Iterator[Renamed]:
         yield Renamed("path", one.device, new)
 
 
-def adjustments(store: Store, config: Config, catalog: Catalog, point: RestorePoint, scope: Scope,
-                changes: Sequence[Renamed]) -> list[Adjustment]:
+def adjustments(tree: PointTree, changes: Sequence[Renamed]) -> list[Adjustment]:
     """Return what will have to be changed in the files that a rollback brings back."""
-    if not changes:
-        return []
-    root = os.path.realpath(os.fsencode(config.root))
-    tree = PointTree(store, catalog, point.number, root, scope.paths, scope.but)
     found = []
-    for path in _files(tree):
+    for path in _files(tree) if changes else ():
         text = tree.text(path) if tree.comes(path) else None
         lines = [(o, n) for o in (text or "").splitlines() if (n := rewritten(o, changes)) != o]
         if lines:
             found.append(Adjustment(path, tuple(lines)))
     return found
+
+
+class Adopted(PointTree):
+    """A system as it will be when it has come back and was adjusted."""
+
+    def __init__(self, adoption: Adoption, store: Store, catalog: Catalog, number: int, root: bytes, scope: Scope
+                 ) -> None:
+        super().__init__(store, catalog, number, root, scope.paths, scope.but)
+        self._changes, self._adjusted = adoption.changes, {one.path for one in adoption.found}
+
+    def text(self, path: bytes) -> str | None:
+        """Return a text file as it will be."""
+        text = super().text(path)
+        if text is None or self.inner(path) not in self._adjusted:
+            return text
+        return rewritten(text, self._changes)
 
 
 def _files(tree: Tree) -> list[bytes]:
@@ -145,7 +168,9 @@ def _files(tree: Tree) -> list[bytes]:
 
 def rewritten(text: str, changes: Sequence[Renamed]) -> str:
     """Return a text with every old name replaced, in one pass: what was put in is not looked at again."""
-    patterns = {"uuid": r"(?<![0-9A-Za-z-])(?i:{})(?![0-9A-Za-z-])", "path": r"(?<![\w/.-]){}(?![\w/.-])",
+    # A container's name often holds its UUID: rd.luks.uuid=luks-UUID, /dev/mapper/luks-UUID.
+    patterns = {"uuid": r"(?:(?<![0-9A-Za-z-])|(?<=\bluks-))(?i:{})(?![0-9A-Za-z-])",
+                "path": r"(?<![\w/.-]){}(?![\w/.-])",
                 "label": r"(?:\bLABEL=|/dev/disk/by-label/)(?P<q{n}>[\"']?){}(?P=q{n})(?![^\s\"',;])",
                 "mount": r"(?m:^)[ \t]*[^#\s]\S*[ \t]+{}/?[ \t].*",
                 "partuuid": r"(?:\bPARTUUID=|/dev/disk/by-partuuid/)(?i:{})(?![0-9A-Za-z-])"}
@@ -168,14 +193,18 @@ def rewritten(text: str, changes: Sequence[Renamed]) -> str:
     return re.sub("|".join(parts), put, text)
 
 
-def findings(adoption: Adoption, root: bytes) -> Iterator[Finding]:
-    """Yield what the admin has to do himself afterwards: what is inside boot code and initramfs is not rewritten."""
+def findings(adoption: Adoption, tree: Tree, root: bytes, *, boot: bool) -> Iterator[Finding]:
+    """Yield what the admin should know; `boot` tells whether boot code is part of the rollback: if not he has to see to
+    that himself. `tree` is the system as it will be."""
     found = adoption.found
     if not adoption.changes:
         return
     files = {a.path for a in found}
     yield Finding("info", f"after verifying, {sum(len(a.lines) for a in found)} lines in {len(files)} files are "
                   "adjusted to the new file systems")
+    yield from unmounted.findings(tree, unmounted.now(), adoption.moved)
+    if boot:
+        return
     inside = printable(root)
     yield Finding("warning", "boot code and initramfs were made for the old file systems and may have to be made anew",
                   f"in `rollpoint rescue shell --adopt`: chroot {inside}; then grub-install DISK, update-grub (or "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +23,10 @@ from engine.machine.disks import Disk, all_disks, disks_below, read_disk
 from engine.machine.tree import Tree
 from engine.points import RestorePoint
 from engine.replica import bootsaved
-from engine.replica.catalog import Catalog
 from engine.replica.layout import Store, fsync_dir, remove_tree
-from engine.replica.pointtree import PointTree
 from engine.results import NO, Finding, Verdict
 from engine.scopes import Scope
+from engine.text import message
 
 KEPT = b"rollback-boot"
 _FILES_ONLY = "choose another point, or roll back the files alone (`--scope files`)"
@@ -44,6 +43,7 @@ class Pieces:
     words: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     disks: tuple[bytes, ...] = ()       # those that are written to
+    served: tuple[bytes, ...] = ()      # those that have, or get, all that was recorded of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +149,15 @@ def plan(store: Store, config: Config, point: RestorePoint, scope: Scope) -> Pie
         return Pieces(findings=(Finding("warning", f"boot sectors stay as they are: {error.message}", error.hint),))
     written = [(d.disk, p) for d in boot.disks for p in d.pieces if p.writes]
     return Pieces(tuple(f"{disk.name}: {p.words}" for disk, p in written), boot.findings,
-                  tuple(dict.fromkeys(disk.path for disk, _ in written)))
+                  tuple(dict.fromkeys(disk.path for disk, _ in written)),
+                  tuple(d.disk.path for d in boot.disks if d.pieces and not any(p.refused and p.differs
+                                                                                for p in d.pieces)))
 
 
-def foresee(store: Store, config: Config, catalog: Catalog, point: RestorePoint, scope: Scope, pieces: Pieces
+def foresee(store: Store, config: Config, then: Tree, point: RestorePoint, scope: Scope, written: Collection[bytes]
             ) -> Iterator[Finding]:
-    """Yield whether the system will boot after a rollback, where the rollback has to do with that.
+    """Yield whether the system will boot after a rollback, where the rollback has to do with that. `then` is the system
+    as it will be, `written` the disks whose boot sectors will not be those that are there now.
 
     What speaks against it is a warning: the checker may know less than the admin, and the machine may be past booting
     already. Only a rollback of parts that would take a system that boots away from booting is forbidden (kernels in
@@ -164,8 +167,7 @@ def foresee(store: Store, config: Config, catalog: Catalog, point: RestorePoint,
     known = os.path.isdir(bootsaved.directory(store, point.id))
     if not bootsaved.concerned(config, root, known=known) or not _matters(scope.paths):
         return
-    disks = tuple(d for d in bootsaved.find(config, root, known=known).disks if d.path not in pieces.disks)
-    then = PointTree(store, catalog, point.number, root, scope.paths, scope.but)
+    disks = tuple(d for d in bootsaved.find(config, root, known=known).disks if d.path not in written)
     after = bootsaved.judge(then, root, disks, known=known)
     forbidden = False
     if after.answer == NO and (scope.paths or scope.but):
@@ -187,27 +189,37 @@ def _matters(paths: Sequence[bytes]) -> bool:
 # --- applying ------------------------------------------------------------------------------------------------------
 
 
-def restore(store: Store, config: Config, entry: dict[str, Any], job: Job) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def restore(store: Store, config: Config, entry: dict[str, Any], job: Job, also: Sequence[Disk] = ()
+            ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Put boot pieces back as the journal's `entry` says, or with its `undo` what was there before; repeating it ends
-    in the same state. Returns the areas written, and what differs from what should be there, as lines.
+    in the same state. What is in the boot areas of the disks in `also`, on which a boot loader will be installed, is
+    kept for undoing. Returns the areas written, and what differs from what should be there, as lines. What cannot be
+    put back, as the plan has said, is a warning and no difference.
 
     Raises RollpointError when a disk cannot be written; the rollback can then be resumed or undone.
     """
     place = _place(store, entry)
-    if place is None:
+    if place is None and not also:
         return (), ()
     job.progress("restoring boot sectors")
     try:
-        boot = _planned(store, config, entry, place)
-    except RollpointError as error:
+        boot = _planned(store, config, entry, place) if place is not None else None
+    except DamageError as error:        # the plan was a better one
         return (), (f"boot sectors: {error.message}",)
+    except RollpointError as error:
+        job.warn(message(f"boot sectors stay as they are: {error.message}"))
+        boot = None
     keep = None
-    if boot.writes and not entry["undo"]:
+    if (also or (boot is not None and boot.writes)) and not entry["undo"]:
         keep = _made(store, entry)
-    done = bootrestore.apply(boot, keep)
+    done = bootrestore.apply(boot or bootrestore.NOTHING, keep, also)
     step("rollback-boot-written")
+    if boot is None or place is None:
+        return done, ()
     left = _planned(store, config, entry, place)
-    return done, tuple(_differences(left))
+    for words in _staying(left) if not also else ():
+        job.warn(message(words))
+    return done, tuple(f"{d.disk.name}: {p.words}" for d in left.disks for p in d.pieces if p.writes)
 
 
 def _place(store: Store, entry: dict[str, Any]) -> bytes | None:
@@ -225,10 +237,11 @@ def _planned(store: Store, config: Config, entry: dict[str, Any], place: bytes) 
     return bootrestore.undo(place, present_disks(config)) if entry["undo"] else _compared(store, config, place)
 
 
-def _differences(boot: BootPlan) -> Iterator[str]:
+def _staying(boot: BootPlan) -> Iterator[str]:
+    """Yield what stays as it is, as the plan has said."""
     for disk in boot.disks:
         for piece in disk.pieces:
-            if piece.differs:
+            if piece.differs and piece.refused:
                 yield f"{disk.disk.name}: {piece.words}"
     yield from (f"boot sectors: {why}" for _, why in boot.missing)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -9,6 +11,8 @@ from typing import Any
 from engine.entries import Diff
 from engine.points import RestorePoint
 
+# A package that comes or goes with its state alone; the states are those of dpkg(1).
+_FINISHED = re.compile(r"\S+ (\S+) \((half-configured|half-installed|unpacked)\) -> \1")
 
 @dataclass(frozen=True, slots=True)
 class StoreStatus:
@@ -151,6 +155,14 @@ class RollbackPlan:
     adopt: bool = False                 # onto other file systems than the recorded ones, or another machine
     adjustments: tuple[str, ...] = ()   # lines adjusted to those afterwards: "/etc/fstab: UUID=… -> UUID=…"
     merged: tuple[bytes, ...] = ()      # recorded file systems that become directories of the one around them
+
+    @property
+    def package_words(self) -> tuple[str, ...]:
+        """The packages for people: those whose version stays, and that were only not installed to their end, are
+        counted in a line (after an upgrade that broke off they can be hundreds)."""
+        states = Counter(match[2] for line in self.packages if (match := _FINISHED.fullmatch(line)))
+        listed = [line for line in self.packages if not _FINISHED.fullmatch(line)]
+        return (*listed, *(f"and {count:,} {state}" for state, count in states.items()))
 
     @property
     def empty(self) -> bool:

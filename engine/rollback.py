@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from engine import adopting, bootpieces, nextboot, reboot, software, targets
-from engine.adopting import Adoption
+from engine import adapted, adopting, bootmaking, bootpieces, nextboot, reboot, software, targets
+from engine.adapted import Adapted
+from engine.bootmaking import Making
 from engine.config import Config
 from engine.entries import Diff, Entry, Kind, Status
 from engine.errors import DamageError, RefusedError
@@ -48,7 +49,7 @@ _MOST = 1000          # differences that are kept to be named
 class Applied:
     """What applying came to: how many entries changed, what still differs (printable lines), seconds, the boot sectors
     that were written, whether the system will boot now (None: it has no bearing on that), and the lines that were
-    adjusted to other file systems than the recorded ones."""
+    adjusted to other file systems than the recorded ones, with the commands that were run for them."""
 
     count: int
     differences: tuple[str, ...]
@@ -64,7 +65,7 @@ def plan(store: Store, config: Config, catalog: Catalog, point: RestorePoint, sc
     recorded ones, or another machine; those in `merged` become directories."""
     target = targets.look(config, catalog, point, scope, adopt=adopt, merged=merged)
     scope = targets.sparing(scope, target)
-    adoption = adopting.look(store, config, catalog, point, scope, merged) if adopt else adopting.Adoption((), ())
+    whole = config
     config = sparing(config, point, scope, target.places)
     root = os.path.realpath(os.fsencode(config.root))
     now = query.diff_live(store, config, catalog, point, scope.paths, job)
@@ -73,21 +74,21 @@ def plan(store: Store, config: Config, catalog: Catalog, point: RestorePoint, sc
     diff = inverted(Diff(now.older, now.newer, tuple(c for c in now.changes if c.path not in hidden)))
     listed = query.points(store)
     findings = [*_machine(store, config, point, adopt), *_lost(store, catalog, point, scope, job),
-                *_findings(store, config, catalog, point, scope, diff, root), *target.findings,
-                *adopting.findings(adoption, root)]
+                *_findings(store, config, catalog, point, scope, diff, root), *target.findings]
     findings += [Finding("warning", f"{shown_path(p)} cannot be read, so no point can hold it: it stays as it is",
                          "roll back as root") for p in hidden]
     changed = software.compare(software.LiveFiles(root), software.PointFiles(store, catalog, point.number),
                                [c.path for c in diff.changes])
     findings += [Finding("warning", note) for note in changed.notes]
-    pieces = bootpieces.plan(store, config, point, scope)
-    findings += [*pieces.findings, *bootpieces.foresee(store, config, catalog, point, scope, pieces)]
+    new = adapted.look(store, whole, catalog, point, scope, merged, adopt=adopt)
+    findings += new.findings(store, config, point, scope)
+    pieces = new.pieces
     return RollbackPlan(
         point, printable(root), scope.words, diff, tuple(p for p in listed if p.number > point.number),
         tuple(printable(os.fsencode(p)) for p in config.excludes),
         tuple(shown_path(os.fsencode(d).strip(b"/")) for d in config.databases), tuple(findings),
         _commands(store, config, point, scope), changed.packages, changed.kernels, pieces.words, tuple(hidden),
-        reboot.reasons(root, pieces.words, changed.kernels, changed.packages), adopt, adoption.words, tuple(merged))
+        reboot.reasons(root, pieces.words, changed.kernels, changed.packages), adopt, new.words, tuple(merged))
 
 
 def sparing(config: Config, point: RestorePoint, scope: Scope, places: Sequence[bytes]) -> Config:
@@ -265,9 +266,9 @@ def protected(store: Store) -> dict[str, str]:
 
 def begin(store: Store, config: Config, point: RestorePoint, scope: Scope, safety: str | None,
           keep: Sequence[bytes] = (), *, undo: bool = False, of: str = "", reboot: Sequence[str] = (),
-          adoption: Adoption | None = None, merged: Sequence[bytes] = ()) -> dict[str, Any]:
+          new: Adapted | None = None, merged: Sequence[bytes] = ()) -> dict[str, Any]:
     """Write the journal of a rollback that is about to change the target, and return it. `of` is the id of the rollback
-    that this one undoes, `reboot` why a reboot will be due, `adoption` what is adjusted to other file systems (None:
+    that this one undoes, `reboot` why a reboot will be due, `new` what is adjusted to other file systems (None:
     they are the recorded ones), `merged` those that become directories."""
     now, root = datetime.now(UTC), os.path.realpath(os.fsencode(config.root))
     entry = {"id": of or f"{now:%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(4)}", "phase": "applying", "point": point.id,
@@ -275,7 +276,7 @@ def begin(store: Store, config: Config, point: RestorePoint, scope: Scope, safet
              "scope": [printable(os.fsencode(w)) for w in scope.words], "paths": _hex(scope.paths),
              "but": _hex(scope.but), "mounts": _hex(scope.mounts), "boot": scope.boot, "keep": _hex(keep),
              "safety": safety, "undo": undo, "reboot": list(reboot),
-             "adopt": None if adoption is None else adoption.document(), "merged": _hex(merged),
+             "adopt": None if new is None else new.document(), "merged": _hex(merged),
              "user": user_name(), "pid": os.getpid(),
              "started": now.strftime("%Y-%m-%d %H:%M:%S UTC")}
     write_document(store.place(JOURNAL), entry)
@@ -308,20 +309,26 @@ def apply(store: Store, config: Config, point: RestorePoint, scope: Scope, entry
     # Resumed after a restart, other disks may be mounted, or none.
     merged = [bytes.fromhex(p) for p in entry.get("merged", ())]
     targets.check(config, point, scope, adopt=entry.get("adopt") is not None, merged=merged)
+    undo, making = bool(entry["undo"]), Making()
+    if entry.get("adopt") is not None:
+        with Catalog.open(store) as catalog:
+            making = adapted.look(store, config, catalog, point, scope, merged).making
     config = sparing(config, point, scope, targets.places(point, scope, merged))
     lifeboat.cast_off()
-    undo = bool(entry["undo"])
     boot, left = bootpieces.restore(store, config, entry, job) if undo else ((), ())
     count, differences, adjusted = _apply_files(store, config, point, scope, entry, job, expected)
     os.sync()
     if not undo:
-        boot, left = bootpieces.restore(store, config, entry, job)
+        boot, left = bootpieces.restore(store, config, entry, job, making.disks)
+    made = bootmaking.apply(making, config, store, job)
+    step("rollback-made")
     verdict = bootpieces.verdict(config, scope.paths)
     write_document(store.place(JOURNAL), entry | {"phase": "undone" if undo else "done"})
     if undo:
         bootpieces.tidy(store)
     step("rollback-done")
-    return Applied(count, (*differences, *left), time.monotonic() - started, boot, verdict, adjusted)
+    return Applied(count, (*differences, *left), time.monotonic() - started, boot, verdict,
+                   (*adjusted, *made))
 
 
 def _apply_files(store: Store, config: Config, point: RestorePoint, scope: Scope, entry: dict[str, Any], job: Job,

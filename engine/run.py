@@ -14,9 +14,11 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from types import TracebackType
 from typing import IO, NoReturn
 
+from engine import leftovers
 from engine.errors import ToolError
 
 Arg = str | bytes
@@ -61,13 +63,14 @@ class Process:
     """
 
     def __init__(self, argv: Sequence[Arg], *, feed: bool = False, stdout: IO[bytes] | int | None = None,
-                 stdin: IO[bytes] | int | None = None) -> None:
+                 stdin: IO[bytes] | int | None = None, env: Mapping[str, str] | None = None) -> None:
         self.argv = list(argv)
         self._stderr = tempfile.TemporaryFile()
         try:
             self._child = subprocess.Popen(
                 self.argv, stdin=subprocess.PIPE if feed else stdin if stdin is not None else subprocess.DEVNULL,
-                stdout=subprocess.PIPE if stdout is None else stdout, stderr=self._stderr, env=environment(),
+                stdout=subprocess.PIPE if stdout is None else stdout, stderr=self._stderr,
+                env=environment() if env is None else dict(env),
                 start_new_session=True, bufsize=0)
         except OSError as error:
             self._stderr.close()
@@ -160,13 +163,14 @@ class Process:
         self._stderr.close()
 
 
-def call(argv: Sequence[Arg], *, ok: Sequence[int] = (0,), timeout: float = 60) -> bytes:
-    """Run a short command and return what it wrote to stdout.
+def call(argv: Sequence[Arg], *, ok: Sequence[int] = (0,), timeout: float = 60, env: Mapping[str, str] | None = None
+         ) -> bytes:
+    """Run a short command and return what it wrote to stdout. `env` takes the place of our plain environment.
 
     Raises ToolError when it cannot be started, ends with a status not in `ok`, or runs longer than `timeout` seconds
     (then it is killed with all its children).
     """
-    with Process(argv) as process:
+    with Process(argv, env=env) as process:
         out = process.output(timeout)
         process.check(ok)
     return out
@@ -192,9 +196,16 @@ def foreground(argv: Sequence[Arg]) -> int:
 
 def scratch() -> tempfile.TemporaryDirectory[str]:
     """Return a temporary directory for small things and mount points: for root in /run, since /tmp may be part of what
-    is looked at, and its time should not change for it."""
+    is looked at, and its time should not change for it. The first one sweeps away what killed Rollpoints left there."""
     place = "/run" if os.geteuid() == 0 and os.access("/run", os.W_OK) else None
-    return tempfile.TemporaryDirectory(prefix="rollpoint-", dir=place)
+    if place is not None:
+        _sweep(place)
+    return tempfile.TemporaryDirectory(prefix=leftovers.prefix(), dir=place)
+
+
+@cache
+def _sweep(place: str) -> None:
+    leftovers.sweep(os.fsencode(place))
 
 
 def detach(argv: Sequence[Arg], log: str, keep: Sequence[int] = ()) -> int:

@@ -11,8 +11,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from engine import adopting, nextboot, points, retention, rollback, scopes, targets
-from engine.adopting import Adoption
+from engine import adapted, nextboot, points, retention, rollback, scopes, targets
+from engine.adapted import Adapted
 from engine.config import Config, Retention
 from engine.configsave import save_rules
 from engine.errors import ChangedError, NoRoomError, RefusedError, RollpointError, UsageError
@@ -150,16 +150,16 @@ class Engine(Reader):
         with clean_errors(), self._writing(store, "rollback", job):
             if rollback.interrupted(store):
                 raise RefusedError(rollback.interrupted(store), hint="use --resume or --undo")
-            scope, adoption = self._settled_scope(store, plan, scope)
+            scope, new = self._settled_scope(store, plan, scope)
             rollback.same_boot(store, self.config, plan, scope)
             safety = self._safety_point(store, plan, scope, job) if safety_point else None
             point = points.resolve(query.points(store), plan.point.id)
             entry = rollback.begin(store, self.config, point, scope, safety.id if safety else None,
-                                   plan.keep, reboot=plan.reboot, adoption=adoption, merged=plan.merged)
+                                   plan.keep, reboot=plan.reboot, new=new, merged=plan.merged)
             done = rollback.apply(store, self.config, point, scope, entry, job, len(plan.diff.changes))
         return self._rolled_back(store, "rollback", point, safety, done, entry)
 
-    def _settled_scope(self, store: Store, plan: RollbackPlan, scope: Scope) -> tuple[Scope, Adoption | None]:
+    def _settled_scope(self, store: Store, plan: RollbackPlan, scope: Scope) -> tuple[Scope, Adapted | None]:
         """Return the scope less what must stay for what is mounted there now, and what is adjusted to that. Raises
         RefusedError, as in the plan."""
         if not plan.adopt:
@@ -170,11 +170,11 @@ class Engine(Reader):
             scope = targets.sparing(scope, target)
             if not plan.adopt:
                 return scope, None
-            adoption = adopting.look(store, self.config, catalog, plan.point, scope, plan.merged)
-        if adoption.words != plan.adjustments:
+            new = adapted.look(store, self.config, catalog, plan.point, scope, plan.merged)
+        if new.words != plan.adjustments:
             raise RefusedError("the file systems are not those for which this was planned; nothing was changed",
                                hint="look at the plan again")
-        return scope, adoption
+        return scope, new
 
     def _safety_point(self, store: Store, plan: RollbackPlan, scope: Scope, job: Job) -> RestorePoint:
         """Take the point that an undo goes back to: of all that the rollback will change, whatever fstab says."""

@@ -189,9 +189,10 @@ def _judge(one: Recorded, there: Recorded | None, root: bytes, adopt: bool, merg
 
 def _merging(one: Recorded) -> Finding:
     where = shown_path(one.place)
-    if one.place.split(b"/")[0] in (b"boot", b"efi"):
-        return Finding("blocker", f"{where} cannot be merged: boot code and boot menus look for it as a file system of "
-                       "its own", f"make and mount a file system for {where}")
+    # A merged /boot needs GRUB and its menu anew: engine.bootmaking judges whether that can be.
+    if one.place != b"boot" and one.place.split(b"/")[0] in (b"boot", b"efi"):
+        return Finding("blocker", f"{where} cannot be merged: the firmware looks for it as a file system of its own",
+                       f"make and mount a file system for {where}")
     return Finding("warning", f"{where} was a file system of its own and becomes a directory: its line in fstab is put "
                    "out of force")
 

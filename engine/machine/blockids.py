@@ -6,6 +6,7 @@ the devices of another day or machine, from a saved text.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -115,13 +116,33 @@ def parse_lsblk(text: bytes) -> Devices:
         raise ValueError(f"not what lsblk prints: {error}") from error
 
 
+def parse_stacks(text: bytes) -> dict[str, tuple[str, ...]]:
+    """Return for each device of `lsblk -J` the paths of what it lies on, the disk first and itself last; of several
+    ways down (RAID, LVM on two disks) the first. Raises ValueError when that is no JSON of lsblk."""
+    found: dict[str, tuple[str, ...]] = {}
+
+    def walk(nodes: list[Mapping[str, Any]], above: tuple[str, ...]) -> None:
+        for node in nodes:
+            path = _path(node)
+            found.setdefault(path, (*above, path))
+            walk(node.get("children") or [], (*above, path))
+
+    try:
+        walk(json.loads(text)["blockdevices"], ())
+    except (TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(f"not what lsblk prints: {error}") from error
+    return found
+
+
+def _path(node: Mapping[str, Any]) -> str:
+    mapped = node.get("type") in ("lvm", "crypt", "dm", "mpath", "dmraid")     # before 2.33 there is no path
+    return str(node.get("path") or ("/dev/mapper/" if mapped else "/dev/") + str(node.get("name") or ""))
+
+
 def _nodes(nodes: list[Mapping[str, Any]]) -> Iterator[Device]:
     for node in nodes:
-        name = str(node.get("name") or "")
-        mapped = node.get("type") in ("lvm", "crypt", "dm", "mpath", "dmraid")     # before 2.33 there is no path
-        path = str(node.get("path") or ("/dev/mapper/" if mapped else "/dev/") + name)
         below = node.get("children") or []
-        yield _device(path, {name: str(node.get(name) or "") for name in _NAMES}, bool(below))
+        yield _device(_path(node), {name: str(node.get(name) or "") for name in _NAMES}, bool(below))
         yield from _nodes(below)
 
 
@@ -136,6 +157,28 @@ def parse_blkid(text: bytes) -> Devices:
     return Devices(tuple(found))
 
 
+def parse_blkid_lines(text: bytes) -> Devices:
+    """Return the devices of `blkid` as it prints them for people: ``/dev/sda1: UUID="…" TYPE="…"``."""
+    found = []
+    for line in text.decode("utf-8", "surrogateescape").splitlines():
+        path, mark, rest = line.partition(": ")
+        values = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', rest))
+        if mark and values:
+            tags = {tag: _unescaped(values.get(tag.upper(), "")) for tag in _TAGS}
+            found.append(_device(path, {"fstype": values.get("TYPE", ""), **tags}, True))
+    return Devices(tuple(found))
+
+
+def merged(probed: Devices, listed: Devices) -> Devices:
+    """Return the devices of both: lsblk, which `listed` them, asks udev, and on a rescue system that may not have
+    looked; what blkid `probed` itself stays."""
+    seen = {device.path: device for device in probed.all}
+    for device in listed.all:
+        other = seen.get(device.path)
+        seen[device.path] = device if other is None else _merged(other, device)
+    return Devices(tuple(seen.values()))
+
+
 def _device(path: str, values: Mapping[str, str], opened: bool) -> Device:
     return Device(path, values["fstype"], values["uuid"], values["label"], values["partuuid"], values["partlabel"],
                   opened)
@@ -147,17 +190,19 @@ def _unescaped(value: str) -> str:
 
 def present() -> Devices | None:
     """Return the block devices of this machine, None where neither tool can tell."""
-    seen: dict[str, Device] = {}
+    seen = Devices(())
     for argv, parse in ((("blkid", "-o", "export"), parse_blkid), (("lsblk", "-J", "-o", _COLUMNS), parse_lsblk)):
-        try:
-            found = parse(call(argv, ok=(0, 2), timeout=20))
-        except (ToolError, ValueError):
-            continue
-        for device in found.all:
-            other = seen.get(device.path)
-            # lsblk asks udev, which on a rescue system may not have looked: what blkid read itself stays.
-            seen[device.path] = device if other is None else _merged(other, device)
-    return Devices(tuple(seen.values())) if seen else None
+        with contextlib.suppress(ToolError, ValueError):
+            seen = merged(seen, parse(call(argv, ok=(0, 2), timeout=20)))
+    return seen if seen.all else None
+
+
+def stacks() -> dict[str, tuple[str, ...]]:
+    """Return `parse_stacks` of this machine, {} where lsblk cannot tell."""
+    try:
+        return parse_stacks(call(("lsblk", "-J", "-o", _COLUMNS), timeout=20))
+    except (ToolError, ValueError):
+        return {}
 
 
 def _merged(probed: Device, listed: Device) -> Device:

@@ -98,6 +98,9 @@ class BootPlan:
         return tuple(found)
 
 
+NOTHING = BootPlan(BootRecord(b"", "", (), ()), (), ())
+
+
 def plan(record: BootRecord, disks: Sequence[Disk], *, named: Mapping[str, bytes] | None = None,
          store_disks: Collection[bytes] = ()) -> BootPlan:
     """Return what restoring `record` onto these disks will do. `named` and `store_disks` are as in `diskmatch.match`.
@@ -215,20 +218,21 @@ def _breaks(fd: int, disk: Disk, sector: bytes, written: Mapping[int, bytes]) ->
 # --- applying ------------------------------------------------------------------------------------------------------
 
 
-def apply(boot: BootPlan, keep: bytes | None) -> tuple[str, ...]:
+def apply(boot: BootPlan, keep: bytes | None, also: Sequence[Disk] = ()) -> tuple[str, ...]:
     """Write what the plan says, read it back, and return a line for each area written.
 
-    What is overwritten is first kept in the directory `keep` (made here), from which `undo` takes it; a directory
-    that an interrupted run has already filled is left as it is, so that applying a new plan of the same record again
-    ends in the same state and can still be undone. None keeps nothing. Raises RefusedError when a disk is not as it
-    was planned for, DamageError when an image is damaged or the disk does not give back what was written.
+    What is overwritten is first kept in the directory `keep` (made here), from which `undo` takes it, and with it the
+    boot areas of the disks in `also`, on which a boot loader will be installed; a directory that an interrupted run
+    has already filled is left as it is, so that applying a new plan of the same record again ends in the same state
+    and can still be undone. None keeps nothing. Raises RefusedError when a disk is not as it was planned for,
+    DamageError when an image is damaged or the disk does not give back what was written.
     """
     for planned in boot.disks:
         if any(p.writes for p in planned.pieces):
             _unchanged(planned)
     loaded = {(d.recorded.name, p.file): _data(boot.record, d, p) for d in boot.disks for p in d.pieces if p.writes}
-    if keep is not None and loaded:
-        _keep(boot, keep)
+    if keep is not None and (loaded or also):
+        _keep(boot, keep, also)
     step("boot-kept")
     return tuple(_write_piece(d.disk, p, loaded[d.recorded.name, p.file])
                  for d in boot.disks for p in d.pieces if p.writes)
@@ -255,33 +259,46 @@ def _unchanged(planned: DiskPlan) -> None:
                                hint="look at the plan again")
 
 
-def _keep(boot: BootPlan, keep: bytes) -> None:
+def _keep(boot: BootPlan, keep: bytes, also: Sequence[Disk]) -> None:
     """Save what will be overwritten, unless that was done before an interruption."""
-    changing = [d for d in boot.disks if any(p.writes for p in d.pieces)]
+    places = {d.disk.path: {p.what: (p.offset, _kept_length(p, d.disk)) for p in d.pieces if not p.refused}
+              for d in boot.disks}
+    disks = {d.disk.path: d.disk for d in boot.disks} | {disk.path: disk for disk in also}
+    for disk in also:
+        areas = places.setdefault(disk.path, {})
+        for what, start, length, _ in bootimages.ranges(disk):
+            name = BOOT_CODE_NAME if what == SECTOR0 else what
+            before, more = areas.get(name, (start, length))
+            areas[name] = min(start, before), max(start + length, before + more) - min(start, before)
     if os.path.exists(os.path.join(keep, bootimages.SUMS)):
         kept = bootimages.load(keep)
-        if not all(any(_kept(old, d) for old in kept.disks) for d in changing):
+        changing = [d.disk for d in boot.disks if any(p.writes for p in d.pieces)]
+        wanted = {d.disk.path: [places[d.disk.path][p.what] for p in d.pieces if p.writes] for d in boot.disks}
+        if not all(any(_kept(old, disk, wanted.get(disk.path, ())) for old in kept.disks) for disk in
+                   (*changing, *also)):
             raise RefusedError(f"{printable(keep)} keeps the boot pieces of another rollback; nothing was written",
                                hint="undo or finish that rollback first")
         return
-    places = {d.disk.path: [(SECTOR0, 0, d.disk.sector) if p.what == BOOT_CODE_NAME else (p.what, p.offset, p.length)
-                            for p in d.pieces if not p.refused] for d in boot.disks}
-    record = bootimages.save([d.disk for d in boot.disks], keep, texts=False, beyond=places)
-    for disk, planned in zip(record.disks, boot.disks, strict=True):
-        if len(disk.images) < len(places[planned.disk.path]):
-            raise RollpointError(f"what is on {planned.disk.name} now cannot be kept: {disk.notes[-1]}; nothing was "
+    beyond = {path: [(SECTOR0 if what == BOOT_CODE_NAME else what, *area) for what, area in areas.items()]
+              for path, areas in places.items()}
+    record = bootimages.save(list(disks.values()), keep, texts=False, beyond=beyond)
+    for saved, disk in zip(record.disks, disks.values(), strict=True):
+        if len(saved.images) < len(beyond[disk.path]):
+            raise RollpointError(f"what is on {disk.name} now cannot be kept: {saved.notes[-1]}; nothing was "
                                  "written", hint="look for I/O errors in the kernel's log (dmesg)")
 
 
-def _kept(old: DiskRecord, planned: DiskPlan) -> bool:
-    """Whether `old` holds all that a plan will overwrite of a disk, which may have another name by now."""
-    disk = planned.disk
+def _kept_length(piece: Piece, disk: Disk) -> int:
+    return max(piece.length, disk.sector) if piece.what == BOOT_CODE_NAME else piece.length
+
+
+def _kept(old: DiskRecord, disk: Disk, wanted: Sequence[tuple[int, int]]) -> bool:
+    """Whether `old` holds these areas (offset, length) of a disk, which may have another name by now."""
     who = (old.id and old.id == disk.table.id) or (old.serial and old.serial == disk.serial) or (
         old.path == os.fsdecode(disk.path))
-    areas = {(i.offset, i.length) for i in old.images}
-    wanted = {(p.offset, max(p.length, disk.sector) if p.what == BOOT_CODE_NAME else p.length)
-              for p in planned.pieces if p.writes}
-    return bool(who) and old.size == disk.size and wanted <= areas
+    inside = all(any(i.offset <= start and start + length <= i.offset + i.length for i in old.images)
+                 for start, length in wanted)
+    return bool(who) and old.size == disk.size and inside
 
 
 def _write_piece(disk: Disk, piece: Piece, data: bytes) -> str:

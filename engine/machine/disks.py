@@ -90,6 +90,15 @@ def all_disks(sys: bytes = SYS, dev: bytes = b"/dev") -> list[bytes]:
     return sorted(found)
 
 
+def partition_of(device: bytes, sys: bytes = SYS, dev: bytes = b"/dev") -> tuple[bytes, int] | None:
+    """Return the disk of a partition (its device node) and its number there; None for what is no partition."""
+    with contextlib.suppress(OSError, ValueError):
+        rdev = os.stat(device).st_rdev
+        at = os.path.realpath(os.path.join(sys, b"dev/block/%d:%d" % (os.major(rdev), os.minor(rdev))))
+        return os.path.join(dev, _node(os.path.dirname(at))), int(_text(os.path.join(at, b"partition")))
+    return None
+
+
 def _taken_whole(sys: bytes, at: bytes) -> bool:
     """Whether a disk is only a path to, or a member of, what the firmware sees as one disk (multipath, fake RAID)."""
     holders = (os.path.join(sys, b"block", h, b"dm/uuid") for h in _names(os.path.join(at, b"holders")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import re
 import sys
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from engine.errors import ToolError
+from engine.machine import ownspace
 from engine.run import Arg, Process, call
 
 LOCAL_TYPES = frozenset({
@@ -112,6 +114,11 @@ def _unescape(field: bytes) -> bytes:
     return re.sub(rb"\\([0-7]{3})", lambda m: bytes([int(m[1], 8)]), field)
 
 
+def inner(argv: Sequence[Arg]) -> list[Arg]:
+    """Return the command that runs inside a namespace, without the nsenter(1) in front: that is not what fails."""
+    return list(argv[list(argv).index("--") + 1:]) if argv[:1] == ["nsenter"] and "--" in argv else list(argv)
+
+
 class Space:
     """Where commands run and paths are looked up: here, our own namespace, as it is for an ordinary user."""
 
@@ -138,24 +145,11 @@ def private_space() -> Space:
     return Namespace() if os.geteuid() == 0 else Space()
 
 
-# In a chroot whose root is no mount point unshare(1) finds nothing to make private, and what is mounted then could
-# reach the system around it. Entering one's own namespace leaves the chroot (setns(2)), everything is made private from
-# there (MS_REC | MS_PRIVATE), and the chroot is entered again.
-_HOLD_IN_CHROOT = """
-import ctypes, os
-libc = ctypes.CDLL(None, use_errno=True)
-def call(name, *arguments):
-    if getattr(libc, name)(*arguments):
-        raise OSError(ctypes.get_errno(), f"{name}: {os.strerror(ctypes.get_errno())}")
-call("unshare", 0x00020000)
-root = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
-namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY)
-call("setns", namespace, 0x00020000)
-call("mount", None, b"/", None, 0x44000, None)
-os.fchdir(root)
-os.chroot(".")
-os.execvp("cat", ["cat"])
-"""
+def _held_in_chroot() -> list[Arg]:
+    """Return the argv of a holder that enters a namespace by itself: in a chroot whose root is no mount point
+    unshare(1) finds nothing to make private, and what is mounted then could reach the system around it."""
+    text = inspect.getsource(ownspace)
+    return [sys.executable, "-I", "-c", f"{text}\nenter()\nos.execvp('cat', ['cat'])\n"]
 
 
 def _started(argv: Sequence[Arg]) -> Process:
@@ -185,14 +179,14 @@ class Namespace(Space):
         except ToolError:
             if any(mount.point == b"/" for mount in mounts()):
                 raise
-            self._holder = _started([sys.executable, "-I", "-c", _HOLD_IN_CHROOT])
+            self._holder = _started(_held_in_chroot())
 
     def run(self, argv: Sequence[Arg], timeout: float = 60, *, ok: Sequence[int] = (0,)) -> bytes:
         """Run a quick command inside and return its output; raises ToolError (see engine.run.call)."""
         try:
             return call(self.wrap(argv), ok=ok, timeout=timeout)
         except ToolError as error:
-            raise ToolError(argv, error.status, error.stderr) from error      # not nsenter is what failed
+            raise ToolError(inner(error.argv), error.status, error.stderr) from error
 
     def wrap(self, argv: Sequence[Arg]) -> list[Arg]:
         # Without --root a chroot that we run in would be left, since entering a namespace goes to its own root; and

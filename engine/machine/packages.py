@@ -26,6 +26,9 @@ BOOT = b"boot"
 DATABASES = (DPKG_STATUS, _PACMAN, *_RPM)
 _KERNEL = re.compile(rb"(?:vmlinuz|vmlinux|kernel)-(.+)")
 
+_UNFINISHED = ("half-configured", "half-installed", "unpacked")
+_THERE = ("installed", "triggers-awaited", "triggers-pending", *_UNFINISHED)
+
 Installed = Mapping[str, str]
 
 
@@ -52,15 +55,17 @@ def installed(files: Files, scratch: str) -> dict[str, str]:
 
 
 def dpkg(status: bytes) -> dict[str, str]:
-    """Return {package: version} of what is installed, from the text of dpkg's status file (deb-control(5))."""
+    """Return {package: version} of what is installed, from the text of dpkg's status file (deb-control(5)). What was
+    not installed to its end (dpkg(1), PACKAGE STATES) has its state behind its version."""
     found = {}
     for stanza in status.decode("utf-8", "replace").split("\n\n"):
         fields = dict(line.split(": ", 1) for line in stanza.splitlines() if ": " in line and line[:1] != " ")
-        if fields.get("Status", "").endswith(" installed") and "Package" in fields:
+        state = fields.get("Status", "").rpartition(" ")[2]
+        if state in _THERE and "Package" in fields:
             name = fields["Package"]
             if fields.get("Multi-Arch") == "same" and "Architecture" in fields:
                 name += ":" + fields["Architecture"]
-            found[name] = fields.get("Version", "?")
+            found[name] = fields.get("Version", "?") + (f" ({state})" if state in _UNFINISHED else "")
     return found
 
 

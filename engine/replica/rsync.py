@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from engine.errors import NoRoomError, ToolError
 from engine.events import Job
+from engine.machine.mounts import inner
 from engine.run import Arg, Process, call, scratch
 
 FIDELITY = ("-aHAXS", "--numeric-ids", "--modify-window=-1")
@@ -155,7 +156,7 @@ def classify(argv: Sequence[Arg], status: int, text: str) -> Outcome:
     if status == 0:
         return Outcome(0, ())
     if status not in (23, 24):
-        raise ToolError(argv, status, text)
+        raise ToolError(inner(argv), status, text)
     if status == 24 or os.geteuid() != 0:  # an ordinary user cannot write everything: each case is worth a warning
         return Outcome(status, said)
     return Outcome(status, tuple(_readable(line) for line in spoken if not _TARGET_SIDE.match(line)),

@@ -11,22 +11,32 @@ import stat
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from engine import __version__
 from engine.config import Config
 from engine.entries import Kind
-from engine.errors import RollpointError
+from engine.errors import DamageError, RollpointError
 from engine.events import Job, step
-from engine.replica import bootsaved, difference, journal, packs, recover, rsync
+from engine.machine.filesystems import recorded
+from engine.replica import bootsaved, difference, journal, omitted, packs, recover, rsync
 from engine.replica import catalog as catalogs
 from engine.replica.catalog import Catalog
 from engine.replica.difference import Difference, Touched
 from engine.replica.disk import behind_link, clone_file
 from engine.replica.index import FirstIndex
-from engine.replica.layout import Store, flushing, fsync_dir, machine_id, sync_filesystem, user_name, write_document
+from engine.replica.layout import (
+    Store,
+    flushing,
+    fsync_dir,
+    machine_id,
+    read_document,
+    sync_filesystem,
+    user_name,
+    write_document,
+)
 from engine.replica.source import View, view
 from engine.results import SnapshotRequest
 from engine.run import Process
@@ -74,12 +84,25 @@ class Snapshot:
             os.mkdir(os.path.join(self.work, b"old"))
             with view(self.config, self.store, job=self.job) as source:
                 self.doc = self._document(source)
+                self._note_omitted(source)
                 self._first(source) if self.base is None else self._next(source, self.base)
         except BaseException:
             recover.recover(self.store, Job())
             raise
         recover.recover(self.store, Job())  # the point is visible: what is left is to clean up
         return self.doc
+
+    def _note_omitted(self, source: View) -> None:
+        """Warn of file systems that points held and that this one will not."""
+        if self.base is None:
+            return
+        last: dict[str, Any] = {}
+        with suppress(DamageError, OSError):        # that is shown with the point itself
+            last = read_document(self.store.point(self.base[1], b"point.yaml"))
+        found = omitted.omitted(self.config, last, [one.place for one in recorded(source.sources)])
+        for text in omitted.warnings(self.config, found):
+            self.job.warn(text)
+        self.doc |= {"omitted": omitted.document(found)} if found else {}
 
     # --- the two ways ----------------------------------------------------------------------------------------------
 

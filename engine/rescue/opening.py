@@ -80,7 +80,10 @@ def open_target(store: FoundStore, mapping: Mapping, *, chroot: bool = False) ->
     if store.problem:
         raise RefusedError(f"the store {printable(store.name)} cannot be used: {store.problem}",
                            hint="use the Rollpoint that wrote it, or name another store with --store")
-    ownspace.enter()
+    try:
+        ownspace.enter()
+    except OSError as error:
+        raise RollpointError(str(error.strerror), hint="run as root, outside of containers that forbid it") from error
     target = _Target()
     try:
         target.begin()

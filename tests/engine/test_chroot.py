@@ -8,6 +8,10 @@ import sys
 
 import pytest
 
+from engine.errors import ToolError
+from engine.events import Job
+from engine.machine.mounts import Namespace
+from engine.replica import rsync
 from tests.engine.harness import copy_tree
 from tests.oracle import must_equal, record
 
@@ -62,3 +66,13 @@ def test_take_open_and_roll_back_in_a_chroot(place: str) -> None:
     _run(cage, "rollback", "2", "--yes")
     must_equal(after, record(source), "rolled forward in a chroot")
     assert not os.path.ismount(cage)
+
+
+def test_a_failure_in_a_namespace_names_the_tool_that_failed() -> None:
+    """And not nsenter, by which it was started; unless it is nsenter itself that failed."""
+    with Namespace() as space, pytest.raises(ToolError) as caught:
+        rsync.run(space.wrap(["rsync", "--no-such-option", "/etc/", "/tmp/"]), lambda _: None, Job())
+    assert caught.value.message.startswith("rsync failed with status 1:"), caught.value.message
+    assert caught.value.argv[0] == "rsync"
+    with Namespace() as space, pytest.raises(ToolError, match=r"^no-such-tool failed"):
+        space.run(["no-such-tool", "--", "x"])

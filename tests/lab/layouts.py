@@ -132,6 +132,8 @@ class Installed:
         loops: list[str] = []
         try:
             for what, below in (("root", ""), ("boot", "/boot")):
+                if what not in self.places():
+                    continue
                 offset, size = self.places()[what]
                 loops.append(run(["losetup", "--find", "--show", f"--offset={offset}", f"--sizelimit={size}",
                                   *([] if write else ["--read-only"]), self.disk]).strip())
@@ -197,10 +199,20 @@ def boot(system: Installed, *disks: str, memory: int = 1024) -> Machine:
     return Machine([system.disk, *disks], uefi=os.path.dirname(system.disk) if system.uefi else "", memory=memory)
 
 
-def rescue(image: Image, *disks: str, memory: int = 1024) -> Machine:
-    """Start the rescue system, /dev/vda, which forgets what is written to it; `disks` follow from /dev/vdb."""
+def rescue(image: Image, *disks: str, memory: int = 1024, uefi: str = "") -> Machine:
+    """Start the rescue system, /dev/vda, which forgets what is written to it; `disks` follow from /dev/vdb. With `uefi`
+    by a UEFI firmware, whose variables are kept in that directory."""
     return Machine([image.rescue, *disks], kernel=image.kernel, initrd=image.initrd, append="root=/dev/vda rw",
-                   volatile=[image.rescue], memory=memory)
+                   volatile=[image.rescue], memory=memory, uefi=uefi)
+
+
+def empty(layout: Layout, place: str) -> Installed:
+    """Return a new disk in the directory `place` that is divided in this way, with nothing on it."""
+    disk = os.path.join(place, f"{layout.name}.raw")
+    with open(disk, "xb") as file:
+        file.truncate(_DISK)
+    _partition(layout, disk)
+    return Installed(layout, disk)
 
 
 def installed(image: Image, layout: str, place: str) -> Installed:

@@ -14,7 +14,7 @@ from tests.lab.conftest import Lab
 from tests.lab.layouts import boot
 from tests.lab.machine import Machine
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.xdist_group("bios-lvm")]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.lab_more, pytest.mark.xdist_group("bios-lvm")]
 
 _SETUP = """
 printf 'global {\\n thin_check_executable = ""\\n}\\n' >/etc/lvm/lvmlocal.conf
@@ -108,6 +108,7 @@ def test_points_of_logical_volumes_are_of_one_moment(lab: Lab) -> None:
         _too_little_room(Case(machine))
         machine.sh(_MORE)
         _of_one_moment(Case(machine))
+        _not_removed(Case(machine))
         _killed(Case(machine))
         _overflowed(Case(machine))
         machine.power_off()
@@ -142,6 +143,24 @@ def _of_one_moment(case: Case) -> None:
     assert {mount: s.get("momentary") for mount, s in sources.items()} == {
         "/": True, "/boot": None, "/data": True, "/xdata": True}
     assert sources["/"]["device"] == "/dev/mapper/sys-root" and sources["/xdata"]["type"] == "xfs"
+
+
+def _not_removed(case: Case) -> None:
+    """Where lvremove fails the point is taken all the same, and what to remove by hand is said: that does it."""
+    case.machine.sh("""
+        printf '#!/bin/sh\necho "Logical volume is used by another device." >&2\nexit 5\n' >/opt/gate/lvremove
+        chmod +x /opt/gate/lvremove
+        """)
+    taken = len(case.points())
+    case.start("{/data: required}")
+    said = case.finish()
+    case.machine.sh("rm /opt/gate/lvremove")
+    left = [line.split()[0] for line in case.momentary()]
+    by_hand = f"lvremove sys/{left[0]}"
+    assert len(left) == 1 and "was taken in" in said and len(case.points()) == taken + 1, said
+    assert "Logical volume is used by another device.; remove it by hand: " + by_hand in said, said
+    case.machine.sh(f"{by_hand} -y")
+    assert case.momentary() == []
 
 
 def _killed(case: Case) -> None:

@@ -52,7 +52,7 @@ def plan_lines(plan: RollbackPlan, *, verbose: bool, safety_point: bool) -> Iter
         yield "Only: " + "  ".join(_scope_words(word) for word in plan.scope)
     yield from _left_alone(plan)
     yield from _changes(plan, verbose)
-    for title, lines in (("Packages", plan.packages), ("Kernels", plan.kernels), ("Boot", plan.boot),
+    for title, lines in (("Packages", plan.package_words), ("Kernels", plan.kernels), ("Boot", plan.boot),
                          ("Adjusted to these file systems afterwards", plan.adjustments)):
         yield from _section(title, lines)
     if verbose:

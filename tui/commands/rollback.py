@@ -33,8 +33,9 @@ def configure(parser: ArgumentParser) -> None:
                         help="what to roll back: system (default), files (no boot sectors), boot, fs=MOUNTPOINT or "
                         "path=PATH (may be given again)")
     parser.add_argument("--adopt", action="store_true",
-                        help="onto other file systems than the point recorded, or another machine: fstab and the boot "
-                        "menus are adjusted afterwards")
+                        help="onto other file systems than the point recorded, or another machine: afterwards "
+                        "fstab and the boot menus are adjusted, and the system's own grub-install, update-initramfs "
+                        "and efibootmgr are run where they have to be")
     parser.add_argument("--merge", metavar="MOUNTPOINT", action="append", default=[],
                         help="with --adopt: this recorded file system becomes a directory (may be given again)")
     parser.add_argument("--dry-run", action="store_true", help="only show the plan")

@@ -43,10 +43,13 @@ def preview_rows(plan: RollbackPlan, summary: Summary, now: datetime) -> list[Li
     rows += [field("Boot" if i == 0 else "", line) for i, line in enumerate(plan.boot[:_FEW])]
     rows += [field("", f"and {plural(len(plan.boot) - _FEW, 'boot area')} more")] if len(plan.boot) > _FEW else []
     if plan.adopt:
+        lines = sum(line.startswith("/") for line in plan.adjustments)
+        run = len(plan.adjustments) - lines
         rows.append(field("Adopt", ("onto other file systems than were recorded, or another machine", "warn"),
-                          f"; {plural(len(plan.adjustments), 'line')} of its files are adjusted to them"))
+                          f"; {plural(lines, 'line')} of its files are adjusted to them",
+                          f", {plural(run, 'command')} run" if run else ""))
     rows += [field(label, _few(lines)) for label, lines in (
-        ("Kernels", plan.kernels), ("Packages", plan.packages)) if lines]
+        ("Kernels", plan.kernels), ("Packages", plan.package_words)) if lines]
     if plan.reboot:
         rows.append(field("Reboot", ("seems due afterwards", "warn")))
     if plan.point.comment:
@@ -100,7 +103,7 @@ def preview_views(plan: RollbackPlan, summary: Summary) -> list[tuple[str, RowSo
             findings.append((f"{level}: {found.text}", looks.get(level, "")))
             findings += [(f"    what to do: {found.hint}", "")] if found.hint else []
     system: list[Segment] = [(f"{word:<8} {safe(line)}", look) for word, look, lines in (
-        ("kernel", "warn", plan.kernels), ("package", "", plan.packages)) for line in lines]
+        ("kernel", "warn", plan.kernels), ("package", "", plan.package_words)) for line in lines]
     views: list[tuple[str, RowSource]] = [
         ("Changes", ChangeRows(changes, summary.views[0])), ("Deleted", ChangeRows(changes, summary.views[4])),
         ("Largest", ChangeRows(changes, largest(changes))), ("Stays", TextRows(stays)),
