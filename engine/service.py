@@ -18,7 +18,6 @@ from engine.configsave import save_rules
 from engine.errors import ChangedError, NoRoomError, RefusedError, RollpointError, UsageError
 from engine.events import Job
 from engine.points import RestorePoint
-from engine.reading import Reader
 from engine.replica import delete, layout, mounted, query, recover, repair, room, rsync, verify
 from engine.replica import restore as restoring
 from engine.replica.catalog import Catalog
@@ -40,9 +39,10 @@ from engine.rollback import Applied
 from engine.scopes import Scope
 from engine.session import clean_errors, is_full
 from engine.text import human_size, printable
+from engine.vmverbs import VmVerbs
 
 
-class Engine(Reader):
+class Engine(VmVerbs):
     """One store and the tree it is about. Opening it touches nothing; every method raises RollpointError.
 
     Reading may go on in any number of processes at once, also while a point is being taken. Writing takes the store's
