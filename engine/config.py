@@ -25,6 +25,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from engine.configsections import SECTIONS as SECTIONS
+from engine.configsections import Boot as Boot
+from engine.configsections import Btrfs as Btrfs
+from engine.configsections import Lvm as Lvm
+from engine.configsections import Retention as Retention
+from engine.configsections import Vms as Vms
+from engine.configsections import Zfs as Zfs
 from engine.configvalues import (
     KEYS,
     Wrong,
@@ -56,43 +63,6 @@ _MAX_BYTES = 1 << 20     # no configuration is longer; a device or a log given b
 
 
 @dataclass(frozen=True, slots=True)
-class Retention:
-    """Which points `prune` keeps (rules: engine.retention). Ages in seconds; a count of 0 is no rule."""
-
-    min_keep: int = 2
-    min_age: int = 86400
-    max_store_ratio: float | None = 1.5     # size of the store / size of the source; None: no limit
-    max_age: int | None = None
-    hourly: int = 0
-    daily: int = 0
-    weekly: int = 0
-    monthly: int = 0
-    yearly: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Boot:
-    """Boot sectors: the disks whose boot pieces belong to a point (``auto``: those that the system starts from; paths
-    may be image files), whether rollbacks put them back, and whether points keep facts of the machine."""
-
-    disks: tuple[str, ...] = ("auto",)
-    restore: bool = True
-    facts: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Vms:
-    """Virtual machines: the directories with their configurations (``auto``: those at the usual places of Oracle VM and
-    Xen)."""
-
-    repositories: tuple[str, ...] = ("auto",)
-
-
-SECTIONS: dict[str, type] = {"boot": Boot, "retention": Retention, "vms": Vms}
-"""The parts of `Config` that are dataclasses of their own."""
-
-
-@dataclass(frozen=True, slots=True)
 class Config:
     """Everything that can be set.
 
@@ -107,9 +77,12 @@ class Config:
     root: str = "/"
     excludes: tuple[str, ...] = DEFAULT_EXCLUDES
     databases: tuple[str, ...] = ()
-    retention: Retention = Retention()
-    boot: Boot = Boot()
-    vms: Vms = Vms()
+    retention: Retention = field(default_factory=Retention)
+    boot: Boot = field(default_factory=Boot)
+    vms: Vms = field(default_factory=Vms)
+    zfs: Zfs = field(default_factory=Zfs)
+    lvm: Lvm = field(default_factory=Lvm)
+    btrfs: Btrfs = field(default_factory=Btrfs)
     sources: tuple[str, ...] = ("auto",)
     consistent: tuple[tuple[str, str], ...] = ()
     staging: str | None = None
@@ -160,8 +133,8 @@ class _Draft:
             section, _, name = key.rpartition(".")
             (nested[section] if section else plain)[name] = value
         origins = {name: self.origins.get(name, "default") for name in _names()}
-        return Config(retention=Retention(**nested["retention"]), boot=Boot(**nested["boot"]), vms=Vms(**nested["vms"]),
-                      origins=origins, notes=tuple(self.notes), home=self.home, **plain)
+        sections = {name: made(**nested[name]) for name, made in SECTIONS.items()}
+        return Config(origins=origins, notes=tuple(self.notes), home=self.home, **sections, **plain)
 
 
 def load(config_file: str | None = None, store: str | None = None, root: str | None = None, *,

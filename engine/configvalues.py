@@ -207,6 +207,32 @@ def _mount_point(node: Any) -> str:
         raise Wrong("the absolute path of a mount point", node) from None
 
 
+def _auto_or(fits: Callable[[str], bool], expected: str) -> Callable[[Any], str]:
+    def convert(node: Any) -> str:
+        value: str = node.value if is_tag(node, "str") else ""
+        if value != "auto" and not fits(value):
+            raise Wrong(expected, node)
+        return value
+    return convert
+
+
+def _is_dataset(name: str) -> bool:
+    """Whether a name can be that of a ZFS data set (zfs(8): letters, digits, and these; a snapshot has an @)."""
+    return re.fullmatch(r"[A-Za-z][A-Za-z0-9_.: %-]*(/[A-Za-z0-9_.: %-]+)*", name) is not None
+
+
+def _is_volume(name: str) -> bool:
+    """Whether a name can be VG/LV (lvm(8): valid names)."""
+    return re.fullmatch(r"[A-Za-z0-9_.+][A-Za-z0-9_.+-]*/[A-Za-z0-9_.+][A-Za-z0-9_.+-]*", name) is not None
+
+
+def _owner(node: Any) -> str:
+    value: str = node.value if is_tag(node, "str") else ""
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", value):
+        raise Wrong("the name of a program as `list` shows it (sanoid, snapper, ...), or unknown", node)
+    return value
+
+
 _COUNT = _whole("a whole number of points, 0 for none", 0)
 KEYS: dict[str, Callable[[Any], Any]] = {
     "store": _path, "root": _path, "excludes": _list(_pattern), "exclude": _added(_pattern),
@@ -214,6 +240,11 @@ KEYS: dict[str, Callable[[Any], Any]] = {
     "consistent": _consistent, "staging": _or_none(_path),
     "read_only": _switch, "compare_checksums": _switch,
     "boot.disks": _disks, "boot.restore": _switch, "boot.facts": _switch,
+    "zfs.datasets": _list(_auto_or(_is_dataset, "auto or the name of a data set")), "zfs.recursive": _switch,
+    "lvm.volumes": _list(_auto_or(_is_volume, "auto or a logical volume as VG/LV")),
+    "lvm.size": _whole("percent of the origin, from 1", 1), "lvm.most": _whole("a number of snapshots, from 1", 1),
+    "btrfs.subvolumes": _list(_auto_or_path("subvolume")),
+    **{f"{name}.prune": _list(_owner) for name in ("zfs", "lvm", "btrfs")},
     "vms.repositories": _list(_auto_or_path("directory"), 1),
     "retention.min_keep": _whole("a whole number of points, at least 1", 1), "retention.min_age": _seconds,
     "retention.max_store_ratio": _or_none(_ratio), "retention.max_age": _or_none(_seconds),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.config import DEFAULT_EXCLUDES, Boot, Config, Retention, Vms, load, settings
+from engine.config import DEFAULT_EXCLUDES, Boot, Btrfs, Config, Lvm, Retention, Vms, Zfs, load, settings
 from engine.configvalues import duration, duration_text
 from engine.errors import ConfigError
 from tests.unit.conftest import Etc
@@ -92,6 +92,13 @@ vms:
         ("vms: {repositories: []}", "vms.repositories: expected a list that is not empty"),
         ("vms: {repositories: [OVS]}", "expected auto or the absolute path of a directory, got 'OVS'"),
         ("vms: {repository: []}", "vms.repository: unknown key, did you mean repositories?"),
+        ("zfs: {datasets: [tank@daily]}", "zfs.datasets: expected auto or the name of a data set, got 'tank@daily'"),
+        ("zfs: {datasets: [/tank]}", "expected auto or the name of a data set, got '/tank'"),
+        ("lvm: {volumes: [/dev/vg/root]}", "expected auto or a logical volume as VG/LV, got '/dev/vg/root'"),
+        ("lvm: {volumes: [vg/-a]}", "expected auto or a logical volume as VG/LV, got 'vg/-a'"),
+        ("lvm: {size: 0}", "lvm.size: expected percent of the origin, from 1, got 0"),
+        ("btrfs: {subvolumes: [home]}", "expected auto or the absolute path of a subvolume, got 'home'"),
+        ("btrfs: {prune: [Some One]}", "btrfs.prune: expected the name of a program as `list` shows it"),
     ],
 )
 def test_wrong_settings_of_sections_are_explained(etc: Etc, text: str, complaint: str) -> None:
@@ -364,6 +371,14 @@ def test_a_duration_in_words_means_the_same(seconds: int) -> None:
     assert int(number) * {"s": 1, "hour": 3600, "day": 86400}[unit.removesuffix("s") or "s"] == seconds
 
 
+def test_what_snapshots_of_the_storage_are_about(etc: Etc) -> None:
+    config = etc.load("zfs: {datasets: [tank/a b, rpool], recursive: true, prune: [sanoid, unknown]}\n"
+                      "lvm: {volumes: [vg-0/root.1], size: 40}\nbtrfs: {subvolumes: []}\n")
+    assert config.zfs == Zfs(("tank/a b", "rpool"), True, ("sanoid", "unknown"))
+    assert config.lvm == Lvm(("vg-0/root.1",), 40)
+    assert config.btrfs == Btrfs(())
+
+
 def test_settings_show_every_value_and_where_it_comes_from(etc: Etc) -> None:
     config = etc.load(
         'retention: {daily: 7, max_age: 90d, max_store_ratio: null}\nstore: "/a\\e"\nread_only: true\n'
@@ -377,7 +392,7 @@ def test_settings_show_every_value_and_where_it_comes_from(etc: Etc) -> None:
     assert rows["read_only"][0] == "yes" and rows["compare_checksums"][0] == "no"
     assert rows["staging"][0] == "in the store" and rows["databases"][0] == "none"
     assert rows["excludes"][0].startswith("*/mnt/, ")
-    assert list(rows)[:2] == ["store", "root"] and len(rows) == 22
+    assert list(rows)[:2] == ["store", "root"] and len(rows) == 31
     assert all(text.isprintable() for row in rows.values() for text in row)
 
 

@@ -1,0 +1,1 @@
+"""Snapshots that the storage makes: ZFS, LVM and btrfs."""
