@@ -18,7 +18,6 @@ from engine.configsave import save_rules
 from engine.errors import ChangedError, NoRoomError, RefusedError, RollpointError, UsageError
 from engine.events import Job
 from engine.points import RestorePoint
-from engine.reading import Reader
 from engine.replica import delete, layout, mounted, query, recover, repair, room, rsync, verify
 from engine.replica import restore as restoring
 from engine.replica.catalog import Catalog
@@ -40,9 +39,10 @@ from engine.rollback import Applied
 from engine.scopes import Scope
 from engine.session import clean_errors, is_full
 from engine.text import human_size, printable
+from engine.vmverbs import VmVerbs
 
 
-class Engine(Reader):
+class Engine(VmVerbs):
     """One store and the tree it is about. Opening it touches nothing; every method raises RollpointError.
 
     Reading may go on in any number of processes at once, also while a point is being taken. Writing takes the store's
@@ -54,17 +54,21 @@ class Engine(Reader):
     def snapshot(self, request: SnapshotRequest, job: Job) -> SnapshotResult:
         """Take a point; old ones are removed first when the size rule says so, or when the disk is too full."""
         self._may_write()
-        root, path = os.fsencode(self.config.root), os.fsencode(self.config.store)
-        layout.check_places(path, root)
         with clean_errors():
-            if not os.path.lexists(os.path.join(path, b"store.yaml")):
-                self._create(path, root, job)
-            store = self._store
+            store = self._store_or_new(job)
             with self._writing(store, "snapshot", job):
-                layout.check_source(store, os.path.realpath(root))
+                self._inventory_along(store, request, job)
                 result = self._take(store, request, job)
         self._audit(store, "snapshot", result.point.id, "warnings" if job.warnings else "done")
         return result
+
+    def _store_or_new(self, job: Job) -> Store:
+        root, path = os.fsencode(self.config.root), os.fsencode(self.config.store)
+        layout.check_places(path, root)
+        if not os.path.lexists(os.path.join(path, b"store.yaml")):
+            self._create(path, root, job)
+        layout.check_source(self._store, os.path.realpath(root))
+        return self._store
 
     def _create(self, path: bytes, root: bytes, job: Job) -> None:
         try:
