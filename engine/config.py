@@ -371,4 +371,6 @@ def _value_text(key: str, value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, tuple):
         return ", ".join(map(message if key == "excludes" else printable, value)) or "none"
+    if key == "vms.manager_backup":
+        return "none" if value is None else printable(value)
     return "in the store" if value is None else printable(str(value))

@@ -33,9 +33,12 @@ class Boot:
 @dataclass(frozen=True, slots=True)
 class Vms:
     """Virtual machines: the directories with their configurations (``auto``: those at the usual places of Oracle VM and
-    Xen)."""
+    Xen), whether each snapshot takes an inventory point along where there are VMs, and the program that backs Oracle VM
+    Manager's database up before a point is taken (its own createBackup.sh; None: that is not done)."""
 
     repositories: tuple[str, ...] = ("auto",)
+    points: bool = True
+    manager_backup: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

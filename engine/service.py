@@ -54,17 +54,21 @@ class Engine(VmVerbs):
     def snapshot(self, request: SnapshotRequest, job: Job) -> SnapshotResult:
         """Take a point; old ones are removed first when the size rule says so, or when the disk is too full."""
         self._may_write()
-        root, path = os.fsencode(self.config.root), os.fsencode(self.config.store)
-        layout.check_places(path, root)
         with clean_errors():
-            if not os.path.lexists(os.path.join(path, b"store.yaml")):
-                self._create(path, root, job)
-            store = self._store
+            store = self._store_or_new(job)
             with self._writing(store, "snapshot", job):
-                layout.check_source(store, os.path.realpath(root))
+                self._inventory_along(store, request, job)
                 result = self._take(store, request, job)
         self._audit(store, "snapshot", result.point.id, "warnings" if job.warnings else "done")
         return result
+
+    def _store_or_new(self, job: Job) -> Store:
+        root, path = os.fsencode(self.config.root), os.fsencode(self.config.store)
+        layout.check_places(path, root)
+        if not os.path.lexists(os.path.join(path, b"store.yaml")):
+            self._create(path, root, job)
+        layout.check_source(self._store, os.path.realpath(root))
+        return self._store
 
     def _create(self, path: bytes, root: bytes, job: Job) -> None:
         try:

@@ -32,7 +32,8 @@ class VmVersion:
 class ConfigPlan:
     """Bringing one vm.cfg back, all of it, before anything is touched. `machine` is the VM as the point holds it;
     `path` (relative to the root) is where its file goes. `aside` is the name that the file which is there now gets (b""
-    where none is); `changes` say in words what becomes of the VM. `token` is the state the plan was made for."""
+    where none is); `changes` say in words what becomes of the VM. `stopped`: the admin says that it does not run.
+    `token` is the state the plan was made for."""
 
     point: RestorePoint
     machine: Machine
@@ -42,6 +43,7 @@ class ConfigPlan:
     changes: tuple[str, ...]
     running: RunState
     findings: tuple[Finding, ...]
+    stopped: bool
     token: str
 
     @property
@@ -78,7 +80,7 @@ class DiskStep:
 class DiskPlan:
     """Bringing disks of a VM back, all of it, before anything is touched. `machine` is the VM as it is now; `left` says
     which of its disks stay as they are, and why. `needed` and `free` are bytes on the file system with the least room
-    left. `token` is the state the plan was made for."""
+    left. `devices` and `stopped` are what was asked for; `token` is the state the plan was made for."""
 
     point: RestorePoint
     machine: Machine
@@ -88,6 +90,8 @@ class DiskPlan:
     free: int
     running: RunState
     findings: tuple[Finding, ...]
+    devices: tuple[str, ...]
+    stopped: bool
     token: str
 
     @property

@@ -22,6 +22,10 @@ from engine.vms.secrets import hidden
 from engine.vms.statements import MAX_BYTES, Document, read
 
 
+class SeveralError(UsageError):
+    """What an admin typed names more than one VM."""
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """A VM or a template. `config` is its vm.cfg and `repository` the place that holds it, both relative to the root.
@@ -93,7 +97,7 @@ class Inventory:
 
     def machine(self, spec: str) -> Machine:
         """Return the VM or template that an admin names: by a name, the uuid (dashes and case do not matter), a unique
-        beginning of either, or the path of its vm.cfg. Raises UsageError."""
+        beginning of either, or the path of its vm.cfg. Raises UsageError, of which SeveralError."""
         exact = [m for m in self.machines if _is_named(m, spec)]
         wanted = plain_id(spec)
         begun = [m for m in self.machines if spec and (
@@ -104,7 +108,7 @@ class Inventory:
         if not found:
             raise UsageError(f"there is no VM {printable(spec)}", hint="`rollpoint vms` lists them")
         places = ", ".join(shown_path(m.config) for m in found[:5]) + (", …" if len(found) > 5 else "")
-        raise UsageError(f"{printable(spec)} names {len(found)} VMs", hint=f"give the path of one: {places}")
+        raise SeveralError(f"{printable(spec)} names {len(found)} VMs", hint=f"give the path of one: {places}")
 
 
 def scan(root: str, wanted: Sequence[str], job: Job) -> Inventory:
