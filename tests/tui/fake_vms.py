@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from engine.errors import RollpointError
+from engine.errors import RefusedError, RollpointError
 from engine.events import Job
 from engine.points import RestorePoint
 from engine.results import Finding, SnapshotRequest
@@ -112,6 +112,7 @@ class FakeVms:
     vm_store = True                         # whether there is a store to ask
     vm_inventories = 3                      # how many inventory points there are
     vm_blocked = ""
+    vm_half_done = ""                       # what a killed Rollpoint has left
     vm_done: tuple[str, ...] = ()           # what was brought back or taken
 
     def _enter(self, verb: str) -> None:
@@ -201,8 +202,9 @@ class FakeVms:
     def vm_plan_config(self, point: RestorePoint, spec: str, job: Job, *, stopped: bool = False) -> ConfigPlan:
         self._enter("vm_plan_config")
         found = self._now().machine(spec)
-        return ConfigPlan(point, found, found.config, found.config + b".2024-11-20", False,
-                          (f"{found.name}: memory 4096 MiB -> 2048 MiB",), self.vm_state, self._findings(stopped), "t")
+        words = (f"{found.name}: memory 4096 MiB -> 2048 MiB",)
+        return ConfigPlan(point, found, found.config, found.config + b".2024-11-20", False, words, self.vm_state,
+                          self._findings(stopped), stopped, "t")
 
     def vm_bring_back_config(self, plan: ConfigPlan, job: Job) -> ConfigResult:
         self._enter("vm_bring_back_config")
@@ -218,7 +220,7 @@ class FakeVms:
                                (self.vm_text,) if self.vm_text else ())
                       for d in found.disks if not d.spec.cdrom and (not devices or d.spec.vdev in devices))
         return DiskPlan(point, found, steps, ("xvdc: it is removable",), GIB, 9 * GIB, self.vm_state,
-                        self._findings(stopped), "t")
+                        self._findings(stopped), tuple(devices), stopped, "t")
 
     def vm_restore_disks(self, plan: DiskPlan, job: Job) -> DiskResult:
         self._enter("vm_restore_disks")
@@ -226,6 +228,17 @@ class FakeVms:
         self.vm_done += (f"disks {plan.point.id} {' '.join(s.device for s in plan.steps)}",)
         return DiskResult(plan.point, tuple(s.device for s in plan.steps), tuple(s.aside for s in plan.steps),
                           7 * GIB, 3.5)
+
+    def vm_interrupted(self) -> str:
+        self._enter("vm_interrupted")
+        return self.vm_half_done
+
+    def vm_settle(self, job: Job, *, stopped: bool = False) -> str:
+        self._enter("vm_settle")
+        if self.vm_state.state != STOPPED and not stopped:
+            raise RefusedError("the VM may be running", hint="stop it first")
+        done, self.vm_half_done = f"undone: {self.vm_half_done}", ""
+        return done
 
     def vm_disk_points(self, machine: Machine | None = None) -> list[RestorePoint]:
         self._enter("vm_disk_points")

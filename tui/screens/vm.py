@@ -360,7 +360,8 @@ class VmScreen(VmWays):
             elif point is None:
                 self._choose_version()
             else:
-                self.app.push_screen(ConfigBackScreen(point, self.machine), self.done)
+                found = self.machine if version is None else version.machine
+                self.app.push_screen(ConfigBackScreen(point, found or self.machine), self.done)
 
         self._do("bring_back", ask)
 

@@ -25,6 +25,7 @@ from tui.widgets.filterline import FilterLine
 from tui.widgets.keybar import Hint, KeyBar
 from tui.widgets.progress import ProgressPanel
 from tui.widgets.rows import RowList, RowSource
+from tui.widgets.statusline import Banner
 from tui.widgets.viewlist import Findings, ViewList
 from tui.widgets.vmrows import CoverageRows, FindingRows, MachineRows, Node, VmPointRows
 
@@ -42,14 +43,16 @@ class VmsScreen(VmWays):
         Binding("right,l", "open(True)", show=False), Binding("left,h", "open(False)", show=False),
         Binding("space", "fold", show=False), Binding("asterisk", "all", show=False),
         Binding("n", "gaps", show=False), Binding("s", "take", show=False), Binding("d", "changes", show=False),
-        Binding("m", "mark", show=False), FILTER]
+        Binding("m", "mark", show=False), Binding("R", "settle", show=False), FILTER]
     KEYS = (("1 to 4", "the VMs, what points hold of them, findings, inventory points"),
             ("enter", "everything about a VM; all of a finding; the VMs as a point has them; the versions of a part"),
             ("right left, space", "open, close; left again goes to what is above"),
             ("*", "show all disks, or none"), ("n", "coverage: only what no point holds, or everything"),
             ("s", "take an inventory point"), ("d", "points: what became of the VMs since, or between two"),
             ("m", "points: mark one to compare the next one with"),
-            ("/", "filter as you type: words of name, uuid, repository, disk, network"), ("u, F5", "look again"),
+            ("/", "filter as you type: words of name, uuid, repository, disk, network"),
+            ("R", "finish or undo bringing disks back that was killed"),
+            ("u, F5", "look again"),
             ("esc", "stop looking; clear the filter; back"), ("q", "back to the points"))
     NOTES = ("Held: parts of a VM (its vm.cfg and each disk) that some restore point has, of how many there are.",
              "! is how many findings about it are to be looked into. A disk that is copied while its VM runs is there, "
@@ -65,12 +68,14 @@ class VmsScreen(VmWays):
         self._folded: set[bytes] = set()
         self._opened: set[bytes] = set()
         self._gaps = self._busy = False
+        self._half_done = ""        # disks that were being brought back when a Rollpoint was killed
         self._work = LongJob()
 
     def compose(self) -> ComposeResult:
         """Header, what this is about, words or progress or lists, the filter, keys."""
         yield self.header()
         yield Static("", markup=False, id="subject")
+        yield Banner(id="banner")
         yield Fields(id="empty")
         yield ProgressPanel(id="work")
         yield ViewList(id="vm-views")
@@ -110,7 +115,7 @@ class VmsScreen(VmWays):
 
         self.ask("vms", look, self._looked, self._failed)
         if point is None:
-            self.ask("vm points", engine.vm_points, self._listed, self._not_listed)
+            self.ask("vm points", lambda: (engine.vm_points(), engine.vm_interrupted()), self._listed, self._not_listed)
 
     def _failed(self, error: BaseException) -> None:
         self._busy = False
@@ -155,7 +160,10 @@ class VmsScreen(VmWays):
         self.held = Held(why=error.message if isinstance(error, RollpointError) else type(error).__name__)
         self._fill()
 
-    def _listed(self, points: list[RestorePoint]) -> None:
+    def _listed(self, answer: tuple[list[RestorePoint], str]) -> None:
+        points, self._half_done = answer
+        self.query_one(Banner).show([content((self._half_done, "bad"), ("   R: finish or undo it", "strong"))]
+                                    if self._half_done else [])
         self._points = points
         if self._marked not in {point.id for point in points}:
             self._marked = ""
@@ -374,9 +382,21 @@ class VmsScreen(VmWays):
         else:
             self.app.push_screen(TakeInventoryScreen(), self.done)
 
+    def action_settle(self) -> None:
+        """Finish or undo what a killed Rollpoint has left."""
+        from tui.screens.vmsettle import SettleScreen
+
+        why = self.why_not("settle")
+        if why:
+            self.say(why, "warn")
+        else:
+            self.app.push_screen(SettleScreen(self._half_done), self.done)
+
     def why_not(self, action: str) -> str:
         """Why an action makes no sense now."""
-        if action == "take" and self.rollpoint.read_only:
+        if action == "settle" and not self._half_done:
+            return "No disks were left half brought back."
+        if action in ("take", "settle") and self.rollpoint.read_only:
             return "This is read-only: nothing can be changed from here."
         if action == "take" and self._point is not None:
             return "This is what a point holds: take one from the VMs as they are now."
