@@ -46,7 +46,8 @@ STOP_SECONDS = 60.0
 class RollpointApp(App[int]):
     """The app. `clock` and `host` are given by tests and by the makers of pictures, so that these do not change."""
 
-    CSS = style_sheets("app.tcss", "dialogs.tcss", "changes.tcss", "browse.tcss", "rollback.tcss", "house.tcss")
+    CSS = style_sheets("app.tcss", "dialogs.tcss", "changes.tcss", "browse.tcss", "rollback.tcss", "house.tcss",
+                       "vms.tcss")
     TITLE = "Rollpoint"
     ENABLE_COMMAND_PALETTE = False
     NOTIFICATION_TIMEOUT = 8

@@ -71,6 +71,8 @@ PLACES = (
           "tui.screens.growth", "GrowthScreen", POINTS, 6),
     Place("boot", "B", "Boot", "boot and disks: how this machine starts; boot code, disk layout and facts of a point",
           "tui.screens.boot", "BootScreen", MAYBE, 6),
+    Place("vms", "V", "VMs", "VMs: every VM and template of the repositories, what points hold of them, what is wrong",
+          "tui.screens.vms", "VmsScreen", NOTHING, 6),
     Place("store", "S", "Store", "store and jobs: health, verify, repair, who did what and when",
           "tui.screens.store", "StoreScreen", NOTHING, 6),
     Place("rescue", "Z", "Rescue", "rescue: look for stores and systems on all disks of this machine",

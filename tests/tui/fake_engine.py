@@ -38,6 +38,7 @@ from engine.results import (
 from engine.retention import fates
 from tests.tui import fake_boot
 from tests.tui.fake_tree import HOSTILE, FakeTree, entry
+from tests.tui.fake_vms import FakeVms
 
 NOW = datetime(2024, 11, 20, 3, 12, 40, tzinfo=UTC)
 
@@ -95,7 +96,7 @@ def hostile_changes() -> tuple[Change, ...]:
                         key=lambda c: c.path))
 
 
-class FakeEngine:
+class FakeEngine(FakeVms):
     """The double. `fail[verb]` is raised by that verb; Long work stops at
     step `hold_from` for as long as `hold` is not set."""
 
@@ -155,6 +156,9 @@ class FakeEngine:
             if known.id == point.id:
                 return index
         raise UsageError(f"no restore point is called '{point.id}'", hint="`rollpoint list` shows those there are")
+
+    def _listed(self) -> Sequence[RestorePoint]:
+        return self.list
 
     def status(self) -> StoreStatus:
         self._enter("status")

@@ -12,6 +12,8 @@ from textual.screen import Screen
 from engine.errors import RollpointError
 from engine.points import RestorePoint
 from engine.results import Damage, Finding
+from engine.vms.inventory import Inventory
+from engine.vms.running import UNKNOWN, RunState
 from tests.tui.conftest import AppPilot, press, screen_text, settle, until
 from tests.tui.fake_engine import FakeEngine
 from tui.app import RollpointApp
@@ -23,8 +25,10 @@ from tui.screens.points import PointsScreen
 YES = (*"yes", "enter")
 AGREE = ("r", "enter", "enter", "enter")
 """To the step of a rollback in which yes is to be typed."""
+ODD_VM = ("V", "slash", *"web01", "enter", "down", "enter")
+"""To the VM that has hostile texts wherever a string can be."""
 WRITES = frozenset({"snapshot", "rollback", "resume", "undo", "prune", "delete", "annotate", "restore", "repair",
-                    "save_rules"})
+                    "save_rules", "vm_take", "vm_take_disks", "vm_bring_back_config", "vm_restore_disks"})
 """The verbs that change something."""
 
 
@@ -80,6 +84,22 @@ def _empty(engine: FakeEngine) -> None:
     engine.list = []
 
 
+def _no_vms(engine: FakeEngine) -> None:
+    engine.vm_found = Inventory((), (), (), (), (), ())
+
+
+def _no_vm_store(engine: FakeEngine) -> None:
+    engine.vm_store = False
+
+
+def _unreadable_vms(engine: FakeEngine) -> None:
+    engine.fail["vms"] = RollpointError(f"cannot read {engine.findings[0].text}")
+
+
+def _running_vm(engine: FakeEngine) -> None:
+    engine.vm_state = RunState(UNKNOWN, engine.vm_text or "xl list gave no answer")
+
+
 def _etc(engine: FakeEngine) -> Screen[Any]:
     return BrowseScreen(engine.list[0], b"etc", b"fstab")
 
@@ -120,7 +140,11 @@ class Scene:
     @property
     def does(self) -> set[str]:
         """The verbs that may have changed something on the way: those that were asked for by yes, or take a point."""
-        return set(WRITES) if self.keys[-4:] == YES else {"snapshot"} if self.keys[:2] == ("s", "enter") else set()
+        if self.keys[-4:] == YES:
+            return set(WRITES)
+        if self.keys[:1] == ("V",):
+            return {"vm_take", "vm_take_disks"} if self.keys[-2:] == ("s", "enter") else set()
+        return {"snapshot"} if self.keys[:2] == ("s", "enter") else set()
 
 
 SCENES = (
@@ -178,6 +202,38 @@ SCENES = (
     Scene("rescue notes", ("Z", "enter", "4"), "RescueScreen", "cannot be read"),
     Scene("rescue device", ("Z", "enter", "enter", "m"), "DeviceScreen", "Which device is"),
     Scene("rescue open", ("Z", "enter", "enter", "enter"), "OpenScreen", "Mount and open"),
+    Scene("VMs", ("V",), "VmsScreen", "VM or template"),
+    Scene("VMs with disks", ("V", "asterisk"), "VmsScreen", "xvda"),
+    Scene("looking at VMs", ("V",), "VmsScreen", "Reading configurations", held=True),
+    Scene("no VMs", ("V",), "VmsScreen", "No repository of VMs", says=False, set_up=_no_vms),
+    Scene("VMs that cannot be read", ("V",), "VmsScreen", "Press u to look again", set_up=_unreadable_vms),
+    Scene("filter of VMs", ("V", "slash", *"web"), "VmsScreen", "web01"),
+    Scene("coverage", ("V", "2"), "VmsScreen", "Held as"),
+    Scene("gaps", ("V", "2", "n"), "VmsScreen", "NOT HELD", says=False),
+    Scene("coverage without a store", ("V", "2"), "VmsScreen", "is not known", says=False, set_up=_no_vm_store),
+    Scene("findings about VMs", ("V", "3"), "VmsScreen", "orphan"),
+    Scene("a finding about VMs", ("V", "3", "enter"), "FindingScreen", "Look into"),
+    Scene("inventory points", ("V", "4"), "VmsScreen", "Comment"),
+    Scene("inventory of a point", ("V", "4", "enter"), "VmsScreen", "VMs in point"),
+    Scene("changes of VMs", ("V", "4", "d"), "VmChangesScreen", "was added"),
+    Scene("take an inventory", ("V", "s"), "TakeInventoryScreen", "Take an inventory point", says=False),
+    Scene("an inventory taken", ("V", "s", "enter"), "TakeInventoryScreen", "was taken", says=False),
+    Scene("a VM", ODD_VM, "VmScreen", "UUID"),
+    Scene("disks of a VM", (*ODD_VM, "2"), "VmScreen", "Target"),
+    Scene("coverage of a VM", (*ODD_VM, "3"), "VmScreen", "as it is now"),
+    Scene("history of a VM", (*ODD_VM, "5"), "VmScreen", "What became of it"),
+    Scene("a VM as it was", (*ODD_VM, "5", "enter"), "VmScreen", "as in point"),
+    Scene("a vm.cfg", (*ODD_VM, "f"), "PairScreen", "Passwords are hidden", says=False),
+    Scene("a vm.cfg then and now", (*ODD_VM, "5", "d"), "PairScreen", "memory = 2048", says=False),
+    Scene("script for a VM", (*ODD_VM, "m"), "ScriptScreen", "create Vm"),
+    Scene("save a script", (*ODD_VM, "m", "w"), "SaveScreen", "Save the script", says=False),
+    Scene("vm.cfg back", (*ODD_VM, "5", "w"), "ConfigBackScreen", "Bring it back?"),
+    Scene("vm.cfg back refused", (*ODD_VM, "5", "w"), "ConfigBackScreen", "Refused", set_up=_running_vm),
+    Scene("vm.cfg was brought back", (*ODD_VM, "5", "w", *YES), "ConfigBackScreen", "was brought back", says=False),
+    Scene("disks from which point", (*ODD_VM, "W"), "DisksFromScreen", "all that belong to no other VM"),
+    Scene("disks back", (*ODD_VM, "W", "enter"), "DisksBackScreen", "Replace these disks?"),
+    Scene("disks were brought back", (*ODD_VM, "W", "enter", *YES), "DisksBackScreen", "brought back", says=False),
+    Scene("disks of a VM taken", (*ODD_VM, "s", "enter"), "TakeDisksScreen", "was taken", says=False),
     Scene("settings", ("c",), "SettingsScreen", "Comes from", says=False),
     Scene("palette", ("colon", "p", "r", "u"), "PaletteScreen", "prune: try rules", says=False),
     Scene("verify", ("v",), "VerifyScreen", "Re-read all data", says=False),
@@ -211,7 +267,8 @@ class Guide:
     def __init__(self, pilot: AppPilot, engine: FakeEngine) -> None:
         self.pilot, self.engine = pilot, engine
         self._before = {name: getattr(engine, name) for name in
-                        ("state", "damage", "findings", "differences", "boot_damage", "no_boot_pieces", "boot_planned")}
+                        ("state", "damage", "findings", "differences", "boot_damage", "no_boot_pieces", "boot_planned",
+                         "vm_found", "vm_state", "vm_store", "vm_done")}
         self._points: tuple[RestorePoint, ...] = tuple(engine.list)
 
     def __enter__(self) -> Guide:

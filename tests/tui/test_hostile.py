@@ -47,6 +47,7 @@ def engine_with(name: bytes) -> FakeEngine:
     engine.differences = engine.warnings = (text,)
     engine.pair = (b"", name)
     engine.boot_text, engine.boot_damage = text, (text,)
+    engine.vm_text = text
     engine.damage = (Damage(text, name, text),)
     engine.state = replace(engine.state, unfinished=text, rollback=text, safety=text)
     return engine
