@@ -30,7 +30,7 @@ from engine.text import printable
 from engine.volumes import btrfsplaces, btrfspoints, btrfsswap
 from engine.volumes.btrfsplaces import Live, Tops, nested
 from engine.volumes.btrfspoints import HOME, Kept, Record
-from engine.volumes.btrfstree import Subvolume, fs_uuid, subvolumes
+from engine.volumes.btrfstree import TOP, Subvolume, fs_uuid, subvolumes
 from engine.volumes.composed import Mounting, compose
 from engine.volumes.owners import UNKNOWN
 
@@ -65,7 +65,21 @@ class BtrfsBackend:
         if not parts:
             raise RefusedError(f"nothing of point {point.id} can be shown: none of its subvolumes is mounted",
                                hint="mount them, or mount its snapshots by hand (`rollpoint show` names them)")
-        return compose([(part.place or b"", _mounting(part)) for part in parts])
+        return compose([(part.place or b"", _mounting(part)) for part in parts], self._holes(parts))
+
+    def _holes(self, parts: Sequence[Part]) -> list[bytes]:
+        """Return the places of what lies in the subvolumes and is in none of their snapshots: other subvolumes, and
+        where the top of the file system itself is in use, our own points."""
+        places = {part.place for part in parts}
+        used = {os.fsdecode(live.path): live for live in btrfsplaces.listed(self._config)}
+        found = []
+        for live in (used[part.volume] for part in parts if part.volume in used):
+            every = subvolumes(live.path)
+            base = next((one.path for one in every if one.id == live.id), b"")
+            inner = [os.path.relpath(one.path, base or b".") for one in nested(every, live.id)]
+            inner += [HOME] if live.id == TOP else []
+            found += [os.path.join(live.place or b"", name) for name in inner]
+        return [hole for hole in found if hole not in places]
 
     def losses(self, points: Sequence[RestorePoint]) -> Losses:
         """Return what deleting these comes to: btrfs without quotas cannot say what it frees."""
