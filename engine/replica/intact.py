@@ -1,8 +1,7 @@
 """Whether the plain tree still is what was recorded, before anything is made like it.
 
 A rollback deletes what the point does not have. If somebody emptied the tree, or a failing disk did, the point would
-seem to have had nothing; so each entry that the point shares with the tree is looked at first, and a content that is
-copied out must have the checksum that was recorded.
+seem to have had nothing; so each entry that the point shares with the tree is looked at first.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from engine.errors import DamageError
 from engine.events import Job
 from engine.points import RestorePoint
-from engine.replica import rsync
 from engine.replica.catalog import Catalog, Row
 from engine.replica.disk import read_entry
 from engine.replica.layout import Store
@@ -64,11 +62,3 @@ def _shared(catalog: Catalog, point: RestorePoint, paths: Sequence[bytes]) -> It
         for row in catalog.tree(point.number, top):
             if row.last is None:
                 yield row
-
-
-def other_content(catalog: Catalog, point: RestorePoint, item: rsync.Item) -> bool:
-    """Whether rsync has just copied another content out of a point than was recorded: a flipped bit in the store."""
-    if not item.csum or item.deleted:
-        return False
-    row = catalog.at(item.path, point.number)
-    return row is not None and bool(row.entry.csum) and row.entry.csum != item.csum
