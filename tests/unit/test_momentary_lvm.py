@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from engine.errors import RefusedError, RollpointError, ToolError
 from engine.events import Job
+from engine.machine.lvmreport import parse
 from engine.machine.momentary import Moment
-from engine.machine.momentlvm import Lvm, parse, read, shares
+from engine.machine.momentlvm import Lvm, read, shares
 from engine.machine.momentparts import PREFIX, Bench, Volume, finished, new_name
 from engine.machine.mounts import Mount, Namespace
 from engine.run import Arg
@@ -31,7 +32,8 @@ def row(name: str, attr: str = "-wi-ao----", size: int = 20 * GIB, minor: int = 
     return {"vg_name": "sys", "lv_name": name, "lv_attr": attr, "lv_size": str(size), "pool_lv": pool,
             "snap_percent": snap, "data_percent": data, "metadata_percent": metadata,
             "lv_kernel_major": "253" if minor >= 0 else "-1", "lv_kernel_minor": str(minor), "vg_free": str(free),
-            "vg_extent_size": str(EXTENT)}
+            "vg_extent_size": str(EXTENT), "vg_size": str(100 * GIB), "lv_uuid": name, "lv_role": "public",
+            "origin": "", "lv_time": "1795194062", "lv_tags": ""}
 
 
 class Fake(Namespace):
