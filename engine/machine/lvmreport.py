@@ -27,8 +27,8 @@ _COLUMNS = (
 _SETTINGS = ('report { time_format="%s" compact_output=0 binary_values_as_numeric=0 mark_hidden_devices=1 '
              'list_item_separator="," }')
 _ASK = ["lvs", "-a", "--units", "b", "--nosuffix", "--config", _SETTINGS, "-o", ",".join(_COLUMNS)]
-_JSON = [*_ASK, "--reportformat", "json"]
-_PAIRS = [*_ASK, "--noheadings", "--nameprefixes"]
+QUESTION = [*_ASK, "--reportformat", "json"]
+OLD_QUESTION = [*_ASK, "--noheadings", "--nameprefixes"]
 _PAIR = re.compile(r"LVM2_([A-Z_]+)='([^']*)'")
 _OLD_TIME = "%Y-%m-%d %H:%M:%S %z"      # of an lvs that does not know time_format
 
@@ -133,11 +133,11 @@ def read(ask: Callable[[Sequence[str]], bytes]) -> list[Lv]:
     RollpointError when what lvs says is not understood."""
     try:
         try:
-            return parse(ask(_JSON))
+            return parse(ask(QUESTION))
         except ToolError as error:
             if "reportformat" not in error.stderr:
                 raise
-        return parse_pairs(ask(_PAIRS))
+        return parse_pairs(ask(OLD_QUESTION))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RollpointError("what lvs says cannot be read", hint="see what `lvs -a` prints") from error
 

@@ -19,6 +19,7 @@ from engine.errors import RollpointError, ToolError
 from engine.machine import lvmreport
 from engine.machine.lvmreport import Lv, pool_fault, pool_of, whole
 from engine.machine.momentparts import PREFIX, Bench, Piece, Volume, finished, is_left_over, new_name
+from engine.machine.ramdisk import root_fault
 from engine.text import human_size, printable
 
 _MOUNT = {"ext2": "ro", "ext3": "ro", "ext4": "ro", "xfs": "ro,nouuid"}
@@ -99,7 +100,9 @@ class Lvm:
         if self._bench.store == origin.device:
             return (f"the store lies on it as well, and what is written there would fill the snapshot of "
                     f"{origin.full_name}")
-        return ""
+        # A power cut meanwhile would leave the root with a snapshot that the next start needs the module for.
+        fault = root_fault() if volume.mount.point == b"/" else ()
+        return fault[0] if fault else ""
 
 
 class _Snapshot:

@@ -18,12 +18,16 @@ from typing import Protocol
 
 from engine.errors import ToolError
 from engine.run import Process
+from engine.text import printable
 
 _CPIO = (b"070701", b"070702")
 _CHUNK = 1 << 20
 _NAMES = ("initrd.img-{}", "initramfs-{}.img", "initrd-{}", "initrd-{}.img", "initramfs-{}")
 _MOST = 2 << 30         # no initramfs is larger unpacked
 _TOOLS = {b"\x28\xb5\x2f\xfd": "zstd", b"\x02\x21\x4c\x18": "lz4"}
+
+
+SNAPSHOTS = "dm-snapshot"
 
 
 class _Unpacker(Protocol):
@@ -54,6 +58,18 @@ def without(module: str, release: str, root: str = "/") -> str | None:
                 return None
             return "" if found else path
     return None
+
+
+def root_fault(release: str = "", root: str = "/") -> tuple[str, str] | tuple[()] | None:
+    """Return why a machine with a thick snapshot of its root would not start with a kernel release (the running one),
+    and what helps; () when it would, None when that cannot be seen."""
+    lacking = without(SNAPSHOTS, release or os.uname().release, root)
+    if lacking is None:
+        return None
+    return () if not lacking else (
+        f"{printable(lacking)} has no {SNAPSHOTS}: the machine would not start for as long as its root has a snapshot",
+        f"add {SNAPSHOTS} to /etc/initramfs-tools/modules and run `update-initramfs -u`, or `dracut --force "
+        f"--add-drivers {SNAPSHOTS}`")
 
 
 def names(path: str) -> Iterator[bytes]:

@@ -125,7 +125,7 @@ def remainders(volumes: Sequence[Lv], label: Label, before: Sequence[Lv]) -> lis
     found = []
     for lv in volumes:
         own = read(lv.tags)
-        if lv.uuid not in known and own is not None and (own.id, own.name) == (label.id, lv.name):
+        if lv.uuid not in known and own is not None and (own.id, own.name, lv.name) == (label.id, *[label.name] * 2):
             found.append(whole.get(lv.uuid) or Snapshot(lv, "remainder", own.origin, own, ""))
     return found
 

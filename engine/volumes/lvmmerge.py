@@ -16,12 +16,12 @@ from engine.backend import NativePlan
 from engine.errors import CancelledError, ChangedError, RefusedError, RollpointError, ToolError
 from engine.events import Job
 from engine.machine.lvmreport import Lv, pool_fault, pool_of
+from engine.machine.ramdisk import root_fault
 from engine.points import RestorePoint
 from engine.results import Finding
 from engine.run import call
 from engine.text import human_size, message, shown_path
 from engine.volumes.lvmlist import ORPHAN, SECONDS, Snapshot, current, failing, listed, merge_state, snapshots
-from engine.volumes.lvmtake import root_fault
 
 _BY_CONTENT = "roll back by content instead, which keeps the snapshot"
 _PATIENCE = 120.0       # seconds without any progress after which a merge is left to the background

@@ -19,9 +19,9 @@ from datetime import UTC, datetime
 from engine.config import Config
 from engine.errors import NoRoomError, RefusedError, RollpointError, ToolError
 from engine.events import Job
-from engine.machine import ramdisk
 from engine.machine.lvmreport import Lv, pool_fault, pool_of, whole
 from engine.machine.mounts import mounts
+from engine.machine.ramdisk import SNAPSHOTS, root_fault
 from engine.results import SnapshotRequest
 from engine.run import call
 from engine.text import human_size, message, printable
@@ -32,7 +32,6 @@ LEAST = 512 << 20
 POOL_FULL = 95.0
 READABLE = ("ext2", "ext3", "ext4", "xfs")
 _LONGEST = 127          # of a device-mapper name: VG-LV with each - doubled, and -cow behind it
-_MODULE = "dm-snapshot"
 _QUICK = 30
 
 
@@ -171,20 +170,8 @@ def _starts(planned: Sequence[Planned], job: Job) -> None:
     if fault:
         raise RefusedError(fault[0], hint=fault[1])
     if fault is None:
-        job.warn(f"whether the initramfs holds {_MODULE} could not be seen; without it the machine does not start "
+        job.warn(f"whether the initramfs holds {SNAPSHOTS} could not be seen; without it the machine does not start "
                  "while its root has a snapshot")
-
-
-def root_fault(release: str = "", root: str = "/") -> tuple[str, str] | tuple[()] | None:
-    """Return why a machine with a thick snapshot of its root would not start, and what helps; () when it would, None
-    when that cannot be seen."""
-    lacking = ramdisk.without(_MODULE, release or os.uname().release, root)
-    if lacking is None:
-        return None
-    return () if not lacking else (
-        f"{printable(lacking)} has no {_MODULE}: the machine would not start for as long as its root has a snapshot",
-        f"add {_MODULE} to /etc/initramfs-tools/modules and run `update-initramfs -u`, or `dracut --force "
-        f"--add-drivers {_MODULE}`")
 
 
 def new_id(found: Sequence[Snapshot], when: datetime | None) -> str:

@@ -263,3 +263,12 @@ def test_a_disk_that_is_none_of_lvm_is_not_asked_about(devices: Path, tmp_path: 
     (devices / "253:3/dm/uuid").write_text("CRYPT-LUKS2-1\n")
     maker = Lvm(Bench(Fake([]), os.fsencode(tmp_path), 0, print), str(devices))
     assert [maker.concerns(volume(minor=minor)) for minor in (0, 3, 77)] == [True, False, False]
+
+
+def test_no_thick_one_of_a_root_that_could_not_start_with_it(devices: Path, tmp_path: Path,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.machine.momentlvm.root_fault", lambda: ("the initramfs has no dm-snapshot", "add it"))
+    fake, job = Fake([row("root"), row("home", minor=1)]), Job()
+    taking = moment(fake, tmp_path, job)
+    assert set(taking.take({volume(): False, volume("home", 1): False}, [b"home"])) == {b"home"}
+    assert len(job.warnings) == 1 and "the initramfs has no dm-snapshot" in job.warnings[0]
