@@ -60,7 +60,7 @@ class LvmBackend:
     def pending(self) -> list[str]:
         """Return a sentence for each merge that has not come to its end."""
         volumes = self._listed()
-        return [message(lvmlist.merge_state(s, volumes)) for s in self._ours(volumes) if s.lv.merging]
+        return [message(lvmlist.merge_state(s, volumes)) for s in self._ours(volumes) if s.state == "merging"]
 
     @property
     def _auto(self) -> bool:

@@ -68,10 +68,11 @@ def plan(config: Config, volumes: Sequence[Lv], found: Sequence[Snapshot], mount
                                "out of `volumes` in the section `lvm`")
         chosen[name] = _planned(config, origin, mounted.get(name))
     if "auto" in config.lvm.volumes:
-        taken = {s.lv.full_name for s in found}
+        taken = {s.lv.full_name for s in found} | chosen.keys()
         for origin, kind in _mounted(volumes):
-            if origin.full_name in chosen or origin.full_name in taken:
+            if origin.full_name in taken:
                 continue
+            taken.add(origin.full_name)
             why = against(config, origin, volumes, found)
             why = why or ("" if kind in READABLE else f"a snapshot of {kind} cannot be opened beside its original")
             if why:
