@@ -18,8 +18,8 @@ from engine.text import printable
 from engine.volumes.zfstool import batches, decoded, zfs, zpool
 
 FILESYSTEM, VOLUME, SNAPSHOT, BOOKMARK = "filesystem", "volume", "snapshot", "bookmark"
-KEYS = ("id", "pool", "comment", "tags", "pinned", "reason")
-"""Our user properties, each with the prefix ``rollpoint:``."""
+KEYS = ("id", "pool", "tags", "pinned", "reason", "comment")
+"""Our user properties, each with the prefix ``rollpoint:``. The comment is the last column: see `rows`."""
 _FIXED = ("name", "type", "guid", "createtxg", "creation", "used", "referenced", "written", "userrefs", "clones",
           "defer_destroy")
 COLUMNS = ",".join((*_FIXED, *(f"rollpoint:{key}" for key in KEYS)))
@@ -171,9 +171,11 @@ def holds(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
 def rows(out: str) -> Iterator[dict[str, str]]:
     """Yield what `zfs list -Hp` with our columns says, a mapping for each line.
 
-    A user property can hold anything that somebody has set by hand. A line that does not begin as one goes with the
-    line before it, and where tabs are too many, nobody can tell the properties apart: that row has none.
+    A user property can hold anything that somebody has set by hand, or a user who was allowed to. A line that does not
+    begin as one goes with the line before it, and tabs that are too many are the comment's. What would look like a
+    snapshot in a property names one that is listed by itself too. Raises RollpointError for that.
     """
+    seen = set()
     lines: list[str] = []
     for line in out.split("\n"):
         if _START.match(line):
@@ -183,12 +185,15 @@ def rows(out: str) -> Iterator[dict[str, str]]:
         elif line:
             lines[-1] += "\n" + line
     for line in lines:
-        fields = line.split("\t")
-        props = fields[len(_FIXED):]
-        if len(fields) < len(_FIXED):
+        fields = line.split("\t", len(_FIXED) + len(KEYS) - 1)
+        if len(fields) < len(_FIXED) + len(KEYS):
             raise RollpointError(f"what zfs says cannot be read: {printable(line)}")
-        yield dict(zip(_FIXED, fields, strict=False)) | dict(
-            zip(KEYS, props if len(props) == len(KEYS) else ["-"] * len(KEYS), strict=True))
+        row = dict(zip((*_FIXED, *KEYS), fields, strict=True))
+        if row["name"] in seen:
+            raise RollpointError(f"zfs lists {printable(row['name'])} twice: a property pretends to be a snapshot",
+                                 hint="`zfs get -r all` shows which; `zfs inherit` takes a property away")
+        seen.add(row["name"])
+        yield row
 
 
 def destroyable(full_name: str) -> bool:

@@ -57,14 +57,14 @@ def test_snapshots_of_one_id_are_one_point_also_of_several_pools() -> None:
 @pytest.mark.parametrize(("line", "why"), [
     (ours("spare/copy", 1, 9), "received in another pool: the properties came along"),
     (ours("tank/copy", 1, 9), "received in the same pool: the guid is that of the first"),
-    (ours("tank/home", 9, 9), "a second one of the same data set"),
+    (row("tank/home@again", 9, 9, id=ID, pool="77"), "a second one of the same data set"),
     (ours("tank/else", 9, 9, pool="99"), "of a pool that is not here"),
 ])
 def test_copies_are_no_part_of_a_point(line: str, why: str) -> None:
     found = listed(ours("tank/home", 1, 5), line)
     assert [p.snapshot for p in found[ID].parts] == [f"tank/home@rollpoint-{ID}"], why
     other, = (point for id_, point in found.items() if id_ != ID)
-    assert other.owner == "rollpoint" and other.id.startswith("zfs:")
+    assert other.owner in ("rollpoint", "unknown") and other.id.startswith("zfs:")
 
 
 def test_an_id_that_comes_from_above_or_is_none_makes_no_point_of_ours() -> None:

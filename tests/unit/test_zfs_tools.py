@@ -31,6 +31,7 @@ LIST_ROWS = (
     f"tank/home\tfilesystem\t2\t2\t1700000000\t10\t20\t30\t-\t-\t-{NOTHING}",
     f"tank/home@by-hand\tsnapshot\t3\t7\t1700000100\t4096\t20\t30\t0\t\toff{NOTHING}",
 )
+HEAD = "snapshot\t3\t7\t1700000100\t1\t2\t3\t0\t-\toff\t-\t-\t-\t-\t-"
 POOL = "tank\t77\t1000\t100\t900\t10\t0\tONLINE\toff"
 
 
@@ -133,7 +134,7 @@ def test_a_value_comes_back_as_it_was_and_breaks_no_list(text: str) -> None:
     value = encoded(text)
     assert not any(c in value for c in "\t\n\r\0") and value != "-" and value.splitlines() in ([value], [])
     assert decoded(value) == text
-    row = f"tank@a\tsnapshot\t3\t7\t1700000100\t4096\t20\t30\t0\t-\toff\t-\t-\t{value}\t-\t-\t-\n"
+    row = f"tank@a\tsnapshot\t3\t7\t1700000100\t4096\t20\t30\t0\t-\toff\t-\t-\t-\t-\t-\t{value}\n"
     assert parsed(next(rows(row))).props.get("comment", "") == text
 
 
@@ -144,10 +145,16 @@ def test_a_value_that_is_too_long_is_refused() -> None:
 
 
 def test_properties_that_somebody_set_by_hand_harm_only_their_own_row() -> None:
-    bad = "tank@a\tsnapshot\t3\t7\t1700000100\t1\t2\t3\t0\t-\toff\t-\t-\ttwo\nlines\tand\ta tab\t-\t-\t-"
-    good = "tank@b\tsnapshot\t4\t8\t1700000100\t1\t2\t3\t0\t-\toff\t-\t-\tfine\t-\t-\t-"
-    found = [parsed(row) for row in rows(f"{bad}\n{good}\n")]
-    assert [(s.full_name, dict(s.props)) for s in found] == [("tank@a", {}), ("tank@b", {"comment": "fine"})]
+    text = "two\nlines\tand\ta tab"
+    found = [parsed(row) for row in rows(f"tank@a\t{HEAD}\t{text}\ntank@b\t{HEAD}\tfine\n")]
+    props = {s.full_name: dict(s.props) for s in found}
+    assert props == {"tank@a": {"comment": text}, "tank@b": {"comment": "fine"}}
+
+
+def test_a_property_that_pretends_to_be_a_snapshot_is_found_out() -> None:
+    pretended = f"tank/precious@backup\t{HEAD}\tmine"
+    with pytest.raises(RollpointError, match="lists tank/precious@backup twice"):
+        list(rows(f"tank@a\t{HEAD}\tfirst line\n{pretended}\ntank/precious@backup\t{HEAD}\t-\n"))
 
 
 @pytest.mark.parametrize("name", ["tank", "tank@", "@a", "tank@a@b", "tank@a,b", "tank@a%b", "tank@%recv", "tank/@a",
