@@ -8,6 +8,7 @@ program and imports nothing for it. All kinds are asked at once. One that fails,
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
 import threading
@@ -100,6 +101,13 @@ def get(config: Config, name: str) -> Backend:
         raise RefusedError(f"the configuration has nothing of {name}: `{name}: {{{kind.field}: []}}`",
                            hint=f"name some, or take `{kind.field}` out of the section `{name}`")
     return kind.make(config)
+
+
+def of_volumes(config: Config, name: str, volumes: Sequence[str]) -> Backend:
+    """Return a backend for these volumes alone, whatever the configuration names."""
+    kind = next(k for k in _KINDS if k.name == name)
+    section = dataclasses.replace(getattr(config, name), **{kind.field: tuple(volumes)})
+    return kind.make(dataclasses.replace(config, **{name: section}))
 
 
 def listing(config: Config, kept: Sequence[RestorePoint] = (), *, only: str | None = None, limit: float = LIMIT

@@ -23,9 +23,9 @@ of what is mounted below it), or what mounts it, read-only, in the namespace on 
 
 
 @contextlib.contextmanager
-def compose(parts: Sequence[tuple[bytes, Mounting]]) -> Iterator[Opened]:
+def compose(parts: Sequence[tuple[bytes, Mounting]], holes: Sequence[bytes] = ()) -> Iterator[Opened]:
     """Yield the parts of a point as one read-only directory; `parts` are (place, how), places root-relative (b"" is
-    the root).
+    the root); `holes` as in `Opened`.
 
     Raises RefusedError without root, for two parts at one place, and where the part around another one has no
     directory to mount that on; ToolError when a mount fails.
@@ -51,7 +51,7 @@ def compose(parts: Sequence[tuple[bytes, Mounting]]) -> Iterator[Opened]:
         else:
             for place, how in ordered:
                 _mount(space, where, place, how)
-        yield Opened(space, space.outside(where), where, places)
+        yield Opened(space, space.outside(where), where, places, tuple(holes))
 
 
 def _around(place: bytes, places: Sequence[bytes]) -> bytes | None:
