@@ -54,10 +54,14 @@ class View:
         return bool(holders) and max(holders)[1] in _OWNERLESS
 
 
+COPIES_OF_DISKS = b".rollpoint-disks"
+"""The directory beside VMs' disks with the copies that are points of them (FORMAT.md, section 11)."""
+
+
 def filters(config: Config, store: Store | None, root: bytes) -> tuple[bytes, ...]:
-    """Return the exclusion patterns: the store itself, wherever it appears below the root, the databases, the
-    configured patterns."""
-    patterns = []
+    """Return the exclusion patterns: the store itself, wherever it appears below the root, copies of VMs' disks (points
+    as well), the databases, the configured patterns."""
+    patterns = [COPIES_OF_DISKS + b"/"]
     if store is not None:
         patterns += [rsync.escape_pattern(p) for p in mounts.place_below(store.path, root)]
         real = os.path.realpath(root)

@@ -31,6 +31,7 @@ from engine.machine.momentary import Moment
 from engine.points import RestorePoint
 from engine.replica.disk import apply_attributes, copy_range, read_entry
 from engine.replica.layout import Store, fsync_dir, remove_tree
+from engine.replica.source import COPIES_OF_DISKS
 from engine.results import PruneResult, SnapshotRequest
 from engine.run import scratch
 from engine.text import human_size, message, printable, shown_path
@@ -42,7 +43,7 @@ from engine.vms.running import RUNNING, STOPPED, RunState
 
 KIND = b"disks"
 CONTENT = b"disks.json"
-HIDDEN = b".rollpoint-disks"
+HIDDEN = COPIES_OF_DISKS
 """The directory beside the disks that holds the copies: of each store one by its id, and in it one for each point."""
 
 _FICLONE = 0x40049409       # linux/fs.h

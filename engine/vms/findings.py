@@ -140,7 +140,9 @@ def _orphans(inventory: Inventory) -> Iterator[VmFinding]:
         if image.identity in used:
             continue
         hint = "no vm.cfg of the repositories looked at names it"
-        if os.path.basename(image.path) in texts:
+        if b".rollpoint-" in os.path.basename(image.path):
+            hint = "it was moved aside when a disk was brought back: remove it when it is not needed any more"
+        elif os.path.basename(image.path) in texts:
             hint = "its name stands in a vm.cfg, but not as a disk (in a comment?): look before it is removed"
         elif not inventory.complete:
             hint += "; but not everything could be read: look before it is removed"

@@ -118,7 +118,7 @@ def _from_json(text: str) -> Iterator[Domain]:
             about = one["config"]["c_info"]
             number = one["domid"]
             yield Domain(str(about.get("name", "")), str(about.get("uuid", "")), number == 0)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Unlisted(f"it is not the JSON that xl writes ({type(error).__name__})") from error
 
 

@@ -392,7 +392,7 @@ def test_settings_show_every_value_and_where_it_comes_from(etc: Etc) -> None:
     assert rows["read_only"][0] == "yes" and rows["compare_checksums"][0] == "no"
     assert rows["staging"][0] == "in the store" and rows["databases"][0] == "none"
     assert rows["excludes"][0].startswith("*/mnt/, ")
-    assert list(rows)[:2] == ["store", "root"] and len(rows) == 31
+    assert list(rows)[:2] == ["store", "root"] and len(rows) == 33
     assert all(text.isprintable() for row in rows.values() for text in row)
 
 
