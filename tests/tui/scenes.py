@@ -208,7 +208,7 @@ SCENES = (
     Scene("no VMs", ("V",), "VmsScreen", "No repository of VMs", says=False, set_up=_no_vms),
     Scene("VMs that cannot be read", ("V",), "VmsScreen", "Press u to look again", set_up=_unreadable_vms),
     Scene("filter of VMs", ("V", "slash", *"web"), "VmsScreen", "web01"),
-    Scene("coverage", ("V", "2"), "VmsScreen", "Held as"),
+    Scene("coverage", ("V", "2"), "VmsScreen", "Held as", says=False),
     Scene("gaps", ("V", "2", "n"), "VmsScreen", "NOT HELD", says=False),
     Scene("coverage without a store", ("V", "2"), "VmsScreen", "is not known", says=False, set_up=_no_vm_store),
     Scene("findings about VMs", ("V", "3"), "VmsScreen", "orphan"),

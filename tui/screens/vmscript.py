@@ -208,8 +208,8 @@ class ScriptScreen(BaseScreen[None]):
         """Save the script that is shown."""
         made = self._made().made
         name = re.sub(r"[^A-Za-z0-9._-]+", "_", self._machine.name).strip("._") or "vm"
-        suffix = "cfg" if self.target == "xl" else f"{self.target}.txt"
-        self.app.push_screen(SaveScreen(made.lines, f"/root/{name}-{suffix}", len(made.unknown)))
+        suffix = ".cfg" if self.target == "xl" else f"-{self.target}.txt"
+        self.app.push_screen(SaveScreen(made.lines, f"/root/{name}{suffix}", len(made.unknown)))
 
     def action_view(self, index: int) -> None:
         """Show another script."""
