@@ -142,7 +142,7 @@ class Storage(Looking):
                 whose = "of unknown origin" if point.owner == "unknown" else f"{message(point.owner)}'s"
                 found[point.id] = Fate(point, True, f"{whose}, not ours to remove")
                 continue
-            volumes = frozenset(part.volume for part in point.parts)
+            volumes = frozenset(part.volume for part in point.parts) or frozenset({str(point.doc.get("config", ""))})
             groups.setdefault((point.backend, point.owner, volumes), []).append(point)
         for (backend, _, _), members in groups.items():
             total, source = self._sizes(members)
@@ -156,7 +156,7 @@ class Storage(Looking):
         storage cannot measure the one or nobody the other."""
         root = os.path.realpath(os.fsencode(self.config.root))
         places = {part.place for point in members for part in point.parts}
-        if None in places or any(point.own_bytes is None for point in members):
+        if not places or None in places or any(point.own_bytes is None for point in members):
             return 0, 0
         source = 0
         for place in places:

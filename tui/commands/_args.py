@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 
 from engine.errors import UsageError
 
-BACKENDS = ("replica", "zfs", "lvm", "btrfs")
+BACKENDS = ("replica", "zfs", "lvm", "btrfs", "vms", "vmdisks")
 
 
 def point_argument(parser: ArgumentParser) -> None:
