@@ -252,7 +252,7 @@ class _Look:
         for entry in efiboot.parse(recorded) or ():
             file = os.fsencode(entry.file)
             if entry.active and file and self.tree.fold(os.path.join(place, file)) is not None:
-                return entry.title or "Linux", file
+                return printable(entry.title) or "Linux", file
         found = [p for p in bootmeans.loaders(self.tree, [place]) if _vendor(p).lower() != b"boot"]
         for name in (*_FIRST, b""):
             for path in found:
