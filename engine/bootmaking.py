@@ -62,7 +62,7 @@ class Deed:
         if self.copies:
             return "; ".join(f"{shown_path(to)}: a copy of {shown_path(source)}" for source, to in self.copies)
         chroot = [] if self.here or root == b"/" else [b"chroot", root]
-        return " ".join(shlex.quote(printable(word)) for word in (*chroot, *self.argv))
+        return " ".join(shlex.quote(message(os.fsdecode(word))) for word in (*chroot, *self.argv))
 
 
 @dataclass(frozen=True, slots=True)
