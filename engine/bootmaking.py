@@ -62,7 +62,7 @@ class Deed:
         if self.copies:
             return "; ".join(f"{shown_path(to)}: a copy of {shown_path(source)}" for source, to in self.copies)
         chroot = [] if self.here or root == b"/" else [b"chroot", root]
-        return " ".join(shlex.quote(printable(word)) for word in (*chroot, *self.argv))
+        return " ".join(shlex.quote(message(os.fsdecode(word))) for word in (*chroot, *self.argv))
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +252,7 @@ class _Look:
         for entry in efiboot.parse(recorded) or ():
             file = os.fsencode(entry.file)
             if entry.active and file and self.tree.fold(os.path.join(place, file)) is not None:
-                return entry.title or "Linux", file
+                return printable(entry.title) or "Linux", file
         found = [p for p in bootmeans.loaders(self.tree, [place]) if _vendor(p).lower() != b"boot"]
         for name in (*_FIRST, b""):
             for path in found:

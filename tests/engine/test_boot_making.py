@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
-from engine import adapted, scopes
+from engine import adapted, bootmaking, scopes
 from engine.bootmaking import Making
 from engine.config import Boot
 from engine.events import Job
+from engine.machine import bootimages, filesystems
+from engine.machine.mounts import Mount
 from engine.replica.catalog import Catalog
 from engine.replica.layout import open_store
 from engine.results import RollbackPlan, RollbackResult
@@ -248,6 +250,43 @@ def test_a_loader_that_serves_becomes_the_one_that_firmware_finds(moving: Moving
     if os.path.isdir("/sys/firmware/efi"):
         pytest.skip("this machine was started by UEFI: the firmware would be told instead")
     assert making.words == (words,)
+
+
+_GUID, _OTHER = "6f1c0c5e-1111-4222-8333-444455556666", "6f1c0c5e-9999-4222-8333-444455556666"
+_LINE = "BootOrder: 0001\nBoot0001* {title}\tHD(1,GPT,{guid},0x800,0x20000)/File(\\EFI\\debian\\shimx64.efi)\n"
+
+
+@pytest.mark.parametrize(("now", "told"), [
+    ("BootOrder: 0000\nBoot0000* UiApp\n", True), (_LINE.format(title="debian", guid=_OTHER), True),
+    (_LINE.format(title="debian", guid=_GUID), False), (_LINE.format(title="debian", guid=_GUID.upper()), False)])
+def test_the_firmware_is_told_of_the_loader_unless_it_knows_it(
+    moving: Moving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, now: str, told: bool
+) -> None:
+    """Started by UEFI: by an entry with the title that the old one had, where none leads to the loader on this very
+    partition."""
+    vendor = moving.root / "boot/efi/EFI/debian"
+    vendor.mkdir(parents=True)
+    (vendor / "shimx64.efi").write_bytes(b"MZ")
+    moving.taken = moving.point()
+    saved = moving.store / "points" / moving.taken.id / "boot/efibootmgr.txt"
+    saved.write_text(_LINE.format(title="Server --disk x", guid=_OTHER))
+    moving.move("", "boot", "boot/efi")
+    names = filesystems.names_of
+
+    def with_partition(mount: Mount) -> tuple[str, str, str]:
+        return (*names(mount)[:2], _GUID if mount.source.decode() == moving.devices["boot/efi"] else "")
+
+    monkeypatch.setattr(filesystems, "names_of", with_partition)
+    monkeypatch.setattr(bootimages, "firmware", lambda: "uefi")
+    monkeypatch.setattr(bootmaking, "partition_of", lambda device: (b"/dev/vdb", 3))
+    tool = tmp_path / "bin/efibootmgr"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\ncat <<'END'\n{now}END\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    words = [w for w in moving.looked(**{"/boot/efi": "vfat"}).words if "efibootmgr" in w]
+    assert words == ["efibootmgr --create --disk /dev/vdb --part 3 '--label=Server --disk x' "
+                     "'--loader=\\EFI\\debian\\shimx64.efi'"][:told]
 
 
 def test_programs_of_a_hostile_tree_get_nothing_of_ours(moving: Moving) -> None:
