@@ -162,3 +162,9 @@ def same_uuid(one: str, other: str) -> bool:
 def same_type(one: str, other: str) -> bool:
     """Whether two file system types are the same; ext2, ext3 and ext4 are one family, any of its names will do."""
     return one == other or {one, other} <= {"ext2", "ext3", "ext4"}
+
+
+def may_merge(place: bytes) -> bool:
+    """Whether what was a file system of its own at `place` can become a directory: not the root, and nothing that boot
+    code and boot menus look for as a file system."""
+    return bool(place) and place.split(b"/")[0] not in (b"boot", b"efi")
