@@ -155,6 +155,7 @@ class RollbackPlan:
     adopt: bool = False                 # onto other file systems than the recorded ones, or another machine
     adjustments: tuple[str, ...] = ()   # lines adjusted to those afterwards: "/etc/fstab: UUID=… -> UUID=…"
     merged: tuple[bytes, ...] = ()      # recorded file systems that become directories of the one around them
+    missing: tuple[bytes, ...] = ()     # those at whose place nothing is mounted, and that could become directories
 
     @property
     def package_words(self) -> tuple[str, ...]:

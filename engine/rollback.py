@@ -83,7 +83,8 @@ def plan(store: Store, config: Config, catalog: Catalog, point: RestorePoint, sc
         tuple(printable(os.fsencode(p)) for p in config.excludes),
         tuple(shown_path(os.fsencode(d).strip(b"/")) for d in config.databases), tuple(findings),
         _commands(store, config, point, scope), changed.packages, changed.kernels, pieces.words, tuple(hidden),
-        reboot.reasons(root, pieces.words, changed.kernels, changed.packages), adopt, new.words, tuple(merged))
+        reboot.reasons(root, pieces.words, changed.kernels, changed.packages), adopt, new.words, tuple(merged),
+        target.missing)
 
 
 def sparing(config: Config, point: RestorePoint, scope: Scope, places: Sequence[bytes]) -> Config:

@@ -17,7 +17,7 @@ from engine.config import Config
 from engine.entries import Kind
 from engine.errors import RefusedError
 from engine.machine import mounts
-from engine.machine.filesystems import Recorded, mounted_at, recorded, same_type, same_uuid
+from engine.machine.filesystems import Recorded, may_merge, mounted_at, recorded, same_type, same_uuid
 from engine.machine.mounts import Mount
 from engine.points import RestorePoint
 from engine.replica.catalog import Catalog
@@ -30,11 +30,13 @@ from engine.text import printable, shown_path
 @dataclass(frozen=True, slots=True)
 class Target:
     """What a rollback acts on: `places` are the mount points to compose besides the root, `spared` paths that stay as
-    they are because of what is mounted there, `findings` what speaks against it and what the admin should know."""
+    they are because of what is mounted there, `findings` what speaks against it and what the admin should know,
+    `missing` recorded file systems at whose place nothing is mounted, and which could be merged."""
 
     places: tuple[bytes, ...]
     spared: tuple[bytes, ...]
     findings: tuple[Finding, ...]
+    missing: tuple[bytes, ...] = ()
 
 
 def look(config: Config, catalog: Catalog, point: RestorePoint, scope: Scope, *, adopt: bool = False,
@@ -45,12 +47,15 @@ def look(config: Config, catalog: Catalog, point: RestorePoint, scope: Scope, *,
     sources = involved(point, scope)
     table = _mounts(root, sources)
     found: list[bytes] = []
+    missing: list[bytes] = []
     findings: list[Finding] = []
     for one in sources:
         there = mounted_at(root, one.place, table)
         findings += _judge(one, there, root, adopt, merged)
         if there is not None and one.place:
             found.append(one.place)
+        elif one.place not in merged and may_merge(one.place):
+            missing.append(one.place)
     spared = []
     for mount, place, top in _strangers(catalog, point, scope, root, table):
         if top is None:
@@ -64,7 +69,7 @@ def look(config: Config, catalog: Catalog, point: RestorePoint, scope: Scope, *,
             if mount.fstype in mounts.LOCAL_TYPES:
                 findings.append(Finding("info", f"{shown_path(place)} is a file system that the point does not know: "
                                         f"it stays as it is{more}"))
-    return Target(tuple(found), tuple(dict.fromkeys(spared)), tuple(findings))
+    return Target(tuple(found), tuple(dict.fromkeys(spared)), tuple(findings), tuple(missing))
 
 
 def check(config: Config, point: RestorePoint, scope: Scope, *, adopt: bool = False,
@@ -196,8 +201,7 @@ def _judge(one: Recorded, there: Recorded | None, root: bytes, adopt: bool, merg
 
 def _merging(one: Recorded) -> Finding:
     where = shown_path(one.place)
-    # A merged /boot needs GRUB and its menu anew: engine.bootmaking judges whether that can be.
-    if one.place != b"boot" and one.place.split(b"/")[0] in (b"boot", b"efi"):
+    if not may_merge(one.place):
         return Finding("blocker", f"{where} cannot be merged: the firmware looks for it as a file system of its own",
                        f"make and mount a file system for {where}")
     return Finding("warning", f"{where} was a file system of its own and becomes a directory: its line in fstab is put "

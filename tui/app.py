@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -88,6 +88,7 @@ class RollpointApp(App[int]):
         self.abandoned = False          # whether it was decided not to wait for work that does not stop
         self.left_running = ""
         self.look_at_disks: LookAtDisks | None = None   # for stores and systems; None where that makes no sense
+        self.merged: tuple[bytes, ...] = ()     # recorded file systems of which a rollback makes directories
         self.go_on_with: list[str] | None = None        # words of the command line to go on with after the end
         self.ended_by = 0
 
@@ -234,9 +235,10 @@ def unusable_terminal(stdin: TextIO | None, stderr: TextIO | None, term: str) ->
     return ""
 
 
-def run_app(config: Config) -> int:
+def run_app(config: Config, merged: Sequence[bytes] = ()) -> int:
     """Open the app on a configuration and return its exit code: 0, 2 where there is no usable terminal, 128 + N
-    after signal N. Raises what the engine raises when it cannot be made."""
+    after signal N. `merged`: recorded file systems of which a rollback makes directories. Raises what the engine raises
+    when it cannot be made."""
     why = unusable_terminal(sys.__stdin__, sys.__stderr__, os.environ.get("TERM", ""))
     if why:
         sys.stderr.write(f"rollpoint: {safe(why)}\nhint: `rollpoint list` and the other commands need none\n")
@@ -247,7 +249,7 @@ def run_app(config: Config) -> int:
 
     app = RollpointApp(Engine(config), read_only=config.read_only, root=config.root, store=config.store,
                        make_runner=lambda: DetachedRunner(config), find_runner=lambda: DetachedRunner.attach(config))
-    app.look_at_disks = disk_look()
+    app.look_at_disks, app.merged = disk_look(), tuple(merged)
     code = show(app)
     return code if code or app.go_on_with is None else go_on(app.go_on_with)
 

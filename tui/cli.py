@@ -21,6 +21,7 @@ from tui.output import Output, prepare_streams, silence_streams
 
 FAILED, WARNED = 1, 3
 _WITH_VALUE = ("--config", "--store", "--root")
+_MERGE = "--merge"     # of the app alone, as --merge=MOUNTPOINT
 _FLAGS = ("--json", "-v", "--verbose", "-q", "--quiet", "-h", "--help", "--version")
 _POINT_HELP = ("POINT is an id, a unique prefix of one, the number shown by `list`, or `latest`. PATHs are "
                "paths inside the point: /etc/hosts. Exit codes: 0 done, 1 failed, 2 usage, 3 done with "
@@ -109,7 +110,7 @@ def _split_command(words: list[str]) -> tuple[str | None, list[str]]:
         word = words[at]
         if word in _WITH_VALUE:
             at += 2
-        elif word in _FLAGS or word.partition("=")[0] in _WITH_VALUE or _short_flags(word):
+        elif word in _FLAGS or word.partition("=")[0] in (*_WITH_VALUE, _MERGE) or _short_flags(word):
             at += 1
         elif word.startswith("-"):
             raise UsageError(f"{word!r} is no global option", hint="options of a COMMAND stand behind it; "
@@ -162,6 +163,8 @@ def _without_command(words: list[str]) -> int:
         return 0
     parser = _parser("rollpoint", "", "")
     parser.add_argument("--version", action="store_true")
+    parser.add_argument(_MERGE, metavar="MOUNTPOINT", action="append", default=[],
+                        help="the app: a rollback adopts, and this recorded file system becomes a directory")
     args = parser.parse(words)
     if args.version:
         print(f"rollpoint {__version__}")
@@ -170,11 +173,12 @@ def _without_command(words: list[str]) -> int:
     if options.as_json:
         raise UsageError("--json needs a COMMAND", hint="for example `rollpoint list --json`")
     context = Context(options, Output(verbose=options.verbose))
-    return _guarded(context.out, {}, lambda: open_app(context))
+    return _guarded(context.out, {}, lambda: open_app(context, args.merge))
 
 
-def open_app(context: Context) -> int:
-    """Open the full-screen app on the context's configuration and return its exit code."""
+def open_app(context: Context, merged: Sequence[str] = ()) -> int:
+    """Open the full-screen app on the context's configuration and return its exit code. Its rollbacks make directories
+    of the file systems that were recorded at the mount points `merged`."""
     from tui.output import is_terminal
 
     if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
@@ -184,6 +188,9 @@ def open_app(context: Context) -> int:
 
     tidy(os.environ)
     garbage.off()
+    from engine.text import inner_path
+    from tui.commands._args import no_nul
+
     try:
         from tui.app import run_app
     except ModuleNotFoundError as error:
@@ -191,7 +198,7 @@ def open_app(context: Context) -> int:
             raise
         raise RollpointError(f"the full-screen app needs the Python package {error.name}",
                              hint="the commands work without it: `rollpoint --help`") from None
-    return int(run_app(config))
+    return int(run_app(config, [inner_path(no_nul(mount)) for mount in merged]))
 
 
 def overview() -> str:

@@ -99,7 +99,7 @@ def health_rows(status: StoreStatus, points: Sequence[RestorePoint], now: dateti
         rows.append(field("Rollback", (status.rollback, "warn" if status.holder else "bad")))
     if status.ordered:
         rows.append(field("Next boot", (status.ordered, "warn")))
-        rows.append(field("", ("`rollpoint rollback --undo` takes the order back", "dim")))
+        rows.append(field("", ("R, or `rollpoint rollback --undo`, takes the order back", "dim")))
     bad = [p for p in points if p.state != "ok"]
     for point in bad[:_FEW]:
         why = point.problems[0] if point.problems else "no reason is recorded"

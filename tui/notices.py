@@ -14,6 +14,8 @@ def banner_rows(status: StoreStatus) -> list[Line]:
     elif status.rollback:
         rows.append(_notice("UNDER WAY", "warn", "a rollback; it goes on without this screen",
                             ("  Press R to look.", "strong")))
+    elif status.ordered:
+        rows.append(_notice("NEXT BOOT", "warn", status.ordered, ("  Press R to take it back.", "strong")))
     if status.unfinished and not status.holder:
         rows.append(_notice("UNFINISHED", "warn", status.unfinished, ("  Press R to repair.", "strong")))
     if status.holder:

@@ -250,6 +250,11 @@ def make_order(config: Config, verb: Verb, plan: RollbackPlan | None, *, safety_
                     "confirmed": confirmed.seal(plan).document()}
 
 
+def boot_order(config: Config, plan: RollbackPlan, *, safety_point: bool = True) -> dict[str, Any]:
+    """Return what has to be known at the next boot to carry a plan out there."""
+    return make_order(config, "rollback", plan, safety_point=safety_point) | {"at_boot": True}
+
+
 def write_result(result: RollbackResult) -> dict[str, Any]:
     """Return a result as JSON; points by id and number only."""
     safety = result.safety_point

@@ -176,6 +176,7 @@ async def _settle(pilot: Pilot[int], engine: ShownEngine) -> None:
     await pilot.pause()
     while app.open_questions or (_runs(app) and not engine.held.is_set()):
         await pilot.pause(0.01)
+        await pilot.pause()     # an answer may lead to another question
     await pilot.pause(3 * SAMPLE if _runs(app) else None)
 
 

@@ -162,3 +162,10 @@ def same_uuid(one: str, other: str) -> bool:
 def same_type(one: str, other: str) -> bool:
     """Whether two file system types are the same; ext2, ext3 and ext4 are one family, any of its names will do."""
     return one == other or {one, other} <= {"ext2", "ext3", "ext4"}
+
+
+def may_merge(place: bytes) -> bool:
+    """Whether what was a file system of its own at `place` can become a directory: not the root, and nothing that the
+    firmware looks for as a file system. (A merged /boot needs GRUB and its menu anew: engine.bootmaking judges whether
+    that can be.)"""
+    return bool(place) and (place == b"boot" or place.split(b"/")[0] not in (b"boot", b"efi"))

@@ -11,12 +11,12 @@ from collections import abc
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from engine.machine.filesystems import FileSystem, Recorded, same_type, same_uuid
+from engine.machine.filesystems import FileSystem, Recorded, may_merge, same_type, same_uuid
 from engine.rescue.choosing import named
 from engine.rescue.survey import FoundStore, FoundSystem, Survey
 from engine.text import human_size, printable, shown_path
 
-EXACT, OTHER, MISSING = "exact", "other", "missing"
+EXACT, OTHER, MISSING, MERGED = "exact", "other", "missing", "merged"
 _SAME = "the same UUID and type"
 _OFFERED = 0.85      # how much of a device a file system offers at least: the rest is inodes, journal and tables
 
@@ -24,11 +24,13 @@ _OFFERED = 0.85      # how much of a device a file system offers at least: the r
 @dataclass(frozen=True, slots=True)
 class Choices:
     """What the admin has chosen: devices by mount point (``{"/boot": "/dev/sdb1"}``), the device with the system (it
-    takes the place of the root), and whether other file systems than the recorded ones may be taken."""
+    takes the place of the root), whether other file systems than the recorded ones may be taken, and the mount points
+    of recorded file systems that become directories of the one around them."""
 
     named: abc.Mapping[str, str] = field(default_factory=dict)
     system: str = ""
     adopt: bool = False
+    merged: frozenset[str] = frozenset()
 
 
 _NO_CHOICES = Choices()
@@ -36,7 +38,8 @@ _NO_CHOICES = Choices()
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One recorded file system and what is here for it: ``exact`` (the same one), ``other`` or ``missing``, and why."""
+    """One recorded file system and what is here for it: ``exact`` (the same one), ``other``, ``missing`` or ``merged``
+    (nothing is, and it becomes a directory), and why."""
 
     recorded: Recorded
     device: FileSystem | None
@@ -59,8 +62,10 @@ class Mapping:
 
 
 def propose(sources: Sequence[Recorded], survey: Survey, choices: Choices = _NO_CHOICES,
-            store: FoundStore | None = None) -> Mapping:
-    """Return what is here for each recorded file system; `store` is the store that the point is in."""
+            store: FoundStore | None = None, *, naming: str = "--map {mount}={device}", adopting: str = "--adopt"
+            ) -> Mapping:
+    """Return what is here for each recorded file system; `store` is the store that the point is in, `naming` and
+    `adopting` are how the admin names a device and adopts, for the sentences that tell him to."""
     ordered = sorted(sources, key=lambda r: r.place.split(b"/") if r.place else [])
     chosen = dict(choices.named)
     if choices.system:
@@ -68,11 +73,14 @@ def propose(sources: Sequence[Recorded], survey: Survey, choices: Choices = _NO_
     rows: list[Row] = []
     for one in ordered:
         taken = {r.device.device for r in rows if r.device is not None}
+        if one.mount in choices.merged:
+            rows.append(Row(one, None, "its files go into the directory there", MERGED))
+            continue
         rows.append(_named(one, chosen[one.mount], survey) if one.mount in chosen else
                     _found(one, survey, taken, store))
-    refusals = [*_unknown(chosen, ordered), *_not_clear(rows, survey, chosen), *_not_the_same(rows, choices, chosen),
-                *_twice(rows), *_of_the_store(rows, store), *_other_machine(rows, survey, choices, store),
-                *_no_root(rows)]
+    refusals = [*_unknown([*chosen, *choices.merged], ordered), *_not_clear(rows, survey, chosen),
+                *_not_the_same(rows, choices, chosen, naming), *_merged(rows, choices, adopting), *_twice(rows),
+                *_of_the_store(rows, store), *_other_machine(rows, survey, choices, store), *_no_root(rows)]
     return Mapping(tuple(rows), tuple(refusals))
 
 
@@ -163,7 +171,7 @@ def _one(one: FileSystem, other: FileSystem) -> bool:
 # --- what must not be ----------------------------------------------------------------------------------------------
 
 
-def _unknown(chosen: Collection[str], sources: Sequence[Recorded]) -> Iterator[str]:
+def _unknown(chosen: Sequence[str], sources: Sequence[Recorded]) -> Iterator[str]:
     known = {one.mount for one in sources}
     for mount in chosen:
         if mount not in known:
@@ -173,11 +181,12 @@ def _unknown(chosen: Collection[str], sources: Sequence[Recorded]) -> Iterator[s
 
 def _not_clear(rows: Sequence[Row], survey: Survey, chosen: Collection[str]) -> Iterator[str]:
     for row in rows:
-        if row.device is None and (row.recorded.mount in chosen or len(_candidates(row.recorded, survey)) > 1):
+        if row.device is None and row.state != MERGED and (
+                row.recorded.mount in chosen or len(_candidates(row.recorded, survey)) > 1):
             yield f"{shown_path(row.recorded.place)}: {row.why}"
 
 
-def _not_the_same(rows: Sequence[Row], choices: Choices, chosen: Collection[str]) -> Iterator[str]:
+def _not_the_same(rows: Sequence[Row], choices: Choices, chosen: Collection[str], naming: str) -> Iterator[str]:
     for row in rows:
         where = shown_path(row.recorded.place)
         if row.state != OTHER or row.device is None:
@@ -186,11 +195,26 @@ def _not_the_same(rows: Sequence[Row], choices: Choices, chosen: Collection[str]
         if not choices.adopt:
             yield f"{device} is not the file system that the point recorded at {where}: {row.why}"
         elif row.recorded.mount not in chosen:
-            yield f"{where}: {row.why}; to have it written over, name it (--map {where}={device})"
+            how = naming.replace("{mount}", where, 1).replace("{device}", device, 1)
+            yield f"{where}: {row.why}; to have it written over, name it ({how})"
+
+
+def _merged(rows: Sequence[Row], choices: Choices, adopting: str) -> Iterator[str]:
+    for row in rows:
+        where = shown_path(row.recorded.place)
+        if row.state != MERGED:
+            continue
+        if not may_merge(row.recorded.place):
+            yield (f"{where} cannot become a directory: " + ("it is the root" if not row.recorded.place else
+                   "boot code and boot menus look for it as a file system of its own"))
+        elif not choices.adopt:
+            yield f"{where} becomes a directory only when others are adopted ({adopting})"
 
 
 def _no_root(rows: Sequence[Row]) -> Iterator[str]:
     root = next((r for r in rows if not r.recorded.place), None)
+    if root is not None and root.state == MERGED:
+        return
     if root is None:
         yield "the point does not say on which file system its root was"
     elif root.recorded.plain:

@@ -20,7 +20,7 @@ from engine.machine import ownspace
 from engine.machine.filesystems import FileSystem
 from engine.replica.layout import fsync_dir
 from engine.rescue.looking import patiently
-from engine.rescue.mapping import OTHER, Mapping, Row
+from engine.rescue.mapping import MERGED, OTHER, Mapping, Row
 from engine.rescue.survey import FoundStore
 from engine.run import call
 from engine.text import printable, shown_path
@@ -41,12 +41,13 @@ class Opened:
 
 
 def words(store: FoundStore, named: abc.Mapping[str, str], *, devices: Sequence[str] = (), shares: Sequence[str] = (),
-          adopt: bool = False, command: Sequence[str] = ()) -> list[str]:
-    """Return the words of the command line that open this store and these file systems (device by mount point) and run
-    `command` there (none: the full-screen app). A screen leaves the app with them."""
+          adopt: bool = False, merged: Sequence[str] = (), command: Sequence[str] = ()) -> list[str]:
+    """Return the words of the command line that open this store and these file systems (device by mount point; those in
+    `merged` become directories) and run `command` there (none: the full-screen app). A screen leaves the app with
+    them."""
     found = ["rescue", "open", "--store", store.name]
     for option, values in (("--map", [f"{m}={d}" for m, d in named.items()]), ("--device", devices),
-                           ("--share", shares)):
+                           ("--share", shares), ("--merge", merged)):
         found += [word for value in values for word in (option, value)]
     return [*found, *(["--adopt"] if adopt else []), *(["--", *command] if command else [])]
 
@@ -136,7 +137,8 @@ class _Target:
         """Mount what is here for a recorded file system."""
         one, shown = row.recorded, shown_path(row.recorded.place)
         if row.device is None:
-            self.notes.append(f"{shown} is not mounted: {row.why}")
+            if row.state != MERGED:
+                self.notes.append(f"{shown} is not mounted: {row.why}")
             return
         where = os.path.join(self.root, one.place) if one.place else self.root
         made = _make_way(self.root, one.place)

@@ -6,12 +6,16 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+import textual.app
+import textual.pilot
 from textual import events
 from textual.pilot import Pilot
 
 from engine.errors import NoRoomError
 from engine.points import RestorePoint
 from tests.tui.fake_engine import NOW, FakeEngine
+from tests.tui.quick import parse_style_sheets_once
+from tests.tui.quiet import quiet
 from tui.app import RollpointApp
 from tui.rollback_job import Runner
 from tui.screens.points import PointsScreen
@@ -29,6 +33,9 @@ def frozen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
     for name in ("NO_COLOR", "COLORFGBG", "ROLLPOINT_THEME", "TEXTUAL_THEME", "TEXTUAL_COLOR_SYSTEM"):
         monkeypatch.delenv(name, raising=False)
+    parse_style_sheets_once(monkeypatch)
+    for module in (textual.app, textual.pilot):
+        monkeypatch.setattr(module, "wait_for_idle", quiet)
     yield
     monkeypatch.undo()
     time.tzset()
@@ -52,10 +59,11 @@ async def settle(pilot: AppPilot) -> None:
     assert isinstance(app, RollpointApp)
     await pilot.pause()
     await app.workers.wait_for_complete()
+    await pilot.pause()
     end = time.monotonic() + 10
     while app.open_questions and time.monotonic() < end and app.is_running:
         await pilot.pause(0.01)
-    await pilot.pause()
+        await pilot.pause()     # an answer may lead to another question
 
 
 async def until(pilot: AppPilot, ready: Callable[[], object], what: str = "") -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from engine.audit import AuditEntry
 from engine.bootlook import Kept, Layout, Loader
@@ -36,6 +37,7 @@ from engine.results import (
     VerifyReport,
 )
 from engine.retention import fates
+from engine.text import shown_path
 from tests.tui import fake_boot
 from tests.tui.fake_tree import HOSTILE, FakeTree, entry
 from tests.tui.fake_vms import FakeVms
@@ -129,6 +131,9 @@ class FakeEngine(FakeVms):
         self.restored: tuple[str, str, tuple[bytes, ...], bool] | None = None
         self.compared: tuple[bytes, ...] = ()
         self.planned: tuple[str, ...] = ()
+        self.words: Mapping[str, Any] = {}      # of what is ordered for the next boot
+        self.missing: tuple[bytes, ...] = ()    # recorded file systems for which there is no place
+        self.config = Config(store="/var/lib/rollpoint/store", root="/")
         self.current = b"usr/share/doc/openssl/changelog.gz"
         self.lines = ["--- old", "+++ new", "@@ -1,2 +1,2 @@", " keep", "-was", "+is"]
         self.pair: tuple[bytes, bytes] = (b"keep\nwas\n", b"keep\nis\n")   # contents of what is in `found`
@@ -297,16 +302,20 @@ class FakeEngine(FakeVms):
         self.state = replace(self.state, exists=True)
         return SnapshotResult(point, 12, 7, 3, 2, 48_000_000, 2_100_000, (), self.excluded, self.databases, 3.4)
 
-    def plan(self, point: RestorePoint, scope: Sequence[str], job: Job, *, adopt: bool = False) -> RollbackPlan:
+    def plan(self, point: RestorePoint, scope: Sequence[str], job: Job, *, adopt: bool = False,
+             merged: Sequence[bytes] = ()) -> RollbackPlan:
         self._enter("plan")
         self.planned = tuple(scope)
         at = self._find(point)
         self._work(job, "comparing")
+        findings = [Finding("blocker", f"{shown_path(m)} was a file system of its own, and nothing is mounted there")
+                    for m in self.missing if m not in merged]
         return RollbackPlan(point, "/", tuple(scope), Diff("live", point.id, self.found), tuple(self.list[:at]),
-                            self.excluded, self.databases, () if adopt else self.findings,
+                            self.excluded, self.databases, (*findings, *(() if adopt else self.findings)),
                             ("rsync -aHAXS --numeric-ids --delete-after STORE/tree/ /",),
                             ("openssl 3.0.15 -> 3.0.11", "libssl3 3.0.15 -> 3.0.11"), boot=self.boot_planned,
-                            adopt=adopt, adjustments=("/etc/fstab: UUID=1 / -> UUID=2 /",) if adopt else ())
+                            adopt=adopt, adjustments=("/etc/fstab: UUID=1 / -> UUID=2 /",) if adopt else (),
+                            merged=tuple(merged), missing=tuple(m for m in self.missing if m not in merged))
 
     def rollback(self, plan: RollbackPlan, job: Job, *, safety_point: bool = True) -> RollbackResult:
         self._enter("rollback")
@@ -327,6 +336,19 @@ class FakeEngine(FakeVms):
         self._enter("undo")
         self.state = replace(self.state, rollback="")
         return RollbackResult(self.list[0], None, 3, True, (), 1.0)
+
+    def may_order(self) -> None:
+        self._enter("may_order")
+
+    def order(self, plan: RollbackPlan, words: Mapping[str, Any]) -> None:
+        self._enter("order")
+        self.words = words
+        self.state = replace(self.state, ordered=f"a rollback to point {plan.point.number} will be done at the next "
+                             "boot (ordered 2024-11-20 03:12:40 UTC by root)")
+
+    def take_order_back(self) -> None:
+        self._enter("take_order_back")
+        self.state = replace(self.state, ordered="")
 
     def fates(self, rules: Retention | None = None) -> list[Fate]:
         self._enter("fates")

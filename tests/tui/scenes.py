@@ -21,6 +21,7 @@ from tui.screens.browse import BrowseScreen
 from tui.screens.find import FindScreen
 from tui.screens.history import HistoryScreen
 from tui.screens.points import PointsScreen
+from tui.screens.run import RUN
 
 YES = (*"yes", "enter")
 AGREE = ("r", "enter", "enter", "enter")
@@ -28,7 +29,8 @@ AGREE = ("r", "enter", "enter", "enter")
 ODD_VM = ("V", "slash", *"web01", "enter", "down", "enter")
 """To the VM that has hostile texts wherever a string can be."""
 WRITES = frozenset({"snapshot", "rollback", "resume", "undo", "prune", "delete", "annotate", "restore", "repair",
-                    "save_rules", "vm_take", "vm_take_disks", "vm_bring_back_config", "vm_restore_disks"})
+                    "save_rules", "order", "take_order_back", "vm_take", "vm_take_disks", "vm_bring_back_config",
+                    "vm_restore_disks"})
 """The verbs that change something."""
 
 
@@ -43,6 +45,15 @@ def _damaged(engine: FakeEngine) -> None:
 def _interrupted(engine: FakeEngine) -> None:
     text = engine.state.rollback or "the rollback to point 7 was interrupted"
     engine.state = replace(engine.state, rollback=text, safety=engine.state.safety or engine.list[1].id)
+
+
+def _ordered(engine: FakeEngine) -> None:
+    text = engine.state.rollback or "a rollback to point 7 will be done at the next boot"
+    engine.state = replace(engine.state, ordered=text, rollback="")
+
+
+def _no_place(engine: FakeEngine) -> None:
+    engine.missing = (engine.pair[1] if engine.pair[0] == b"" else b"home",)
 
 
 def _unfinished(engine: FakeEngine) -> None:
@@ -171,6 +182,11 @@ SCENES = (
     Scene("rollback planning", ("r", "enter"), "RollbackScreen", "Comparing", held=True),
     Scene("rollback safety", ("r", "enter", "enter"), "RollbackScreen", "safety point first", says=False),
     Scene("rollback confirm", AGREE, "RollbackScreen", "Roll back now?"),
+    Scene("rollback at the next boot", (*AGREE, "tab"), "RollbackScreen", "at the next boot?", says=False),
+    Scene("rollback ordered", (*AGREE, "tab", *YES), "RollbackScreen", "Ordered:", says=False),
+    Scene("rollback merging", ("r", "enter", "A", "M"), "MergeScreen", "become directories?", set_up=_no_place),
+    Scene("rollback merged", ("r", "enter", "A", "M", "space", "enter"), "RollbackScreen", "becomes a directory",
+          set_up=_no_place),
     Scene("rollback no", (*AGREE, *"no", "enter"), "RollbackScreen", "Nothing was done"),
     Scene("rollback done", (*AGREE, *YES), "RollbackScreen", "Verified", says=False),
     Scene("rollback differs", (*AGREE, *YES), "RollbackScreen", "NOT AS RECORDED", set_up=_different),
@@ -243,6 +259,8 @@ SCENES = (
     Scene("resume", ("R", "r"), "FinishRollbackScreen", "Go on now?", set_up=_interrupted),
     Scene("resumed", ("R", "r", *YES), "FinishRollbackScreen", "Rolled back to point", says=False,
           set_up=_interrupted),
+    Scene("ordered", ("R",), "RecoverScreen", "take the order back", set_up=_ordered),
+    Scene("take back", ("R", "c"), "TakeBackScreen", "Take the order back?", set_up=_ordered),
     Scene("repair", ("R", "f"), "RepairScreen", "Repair it now?", set_up=_unfinished),
     Scene("repaired", ("R", "f", *YES), "RepairScreen", "undone", says=False, set_up=_unfinished),
     Scene("help", ("question_mark",), "HelpScreen", "take a restore point", says=False),
@@ -268,7 +286,7 @@ class Guide:
         self.pilot, self.engine = pilot, engine
         self._before = {name: getattr(engine, name) for name in
                         ("state", "damage", "findings", "differences", "boot_damage", "no_boot_pieces", "boot_planned",
-                         "vm_found", "vm_state", "vm_store", "vm_done")}
+                         "vm_found", "vm_state", "vm_store", "vm_done", "missing")}
         self._points: tuple[RestorePoint, ...] = tuple(engine.list)
 
     def __enter__(self) -> Guide:
@@ -293,6 +311,7 @@ class Guide:
         await settle(pilot)
         for key in scene.keys:      # each key after what the one before has brought
             await press(pilot, key)
+        await until(pilot, lambda: getattr(pilot.app.screen, "step", "") != RUN, f"the end of the run: {scene.name}")
         assert self.screen == scene.screen, f"{scene.name}: {self.screen} is open:\n{screen_text(pilot)}"
 
     async def prepare(self, scene: Scene) -> None:

@@ -232,7 +232,7 @@ async def test_an_in_process_rollback_cannot_be_left_nor_quit() -> None:
 
 async def test_large_plan_is_counted_off_the_screen_thread() -> None:
     engine = FakeEngine()
-    engine.plan = lambda point, scope, job, *, adopt=False: replace(   # type: ignore[method-assign]
+    engine.plan = lambda point, scope, job, *, adopt=False, merged=(): replace(   # type: ignore[method-assign]
         FakeEngine.plan(engine, point, scope, job), diff=Diff("live", point.id, engine.found * 5000))
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)

@@ -39,7 +39,7 @@ async def scope_asked(pilot: AppPilot, engine: FakeEngine, *keys: str) -> tuple[
     """Press keys in the step of the scope; return the scope that was planned with."""
     asked: list[tuple[str, ...]] = []
     plan = FakeEngine.plan
-    engine.plan = lambda point, scope, job, *, adopt=False: (   # type: ignore[method-assign]
+    engine.plan = lambda point, scope, job, *, adopt=False, merged=(): (   # type: ignore[method-assign]
         asked.append(tuple(scope)) or plan(engine, point, scope, job))  # type: ignore[func-returns-value]
     await settle(pilot)
     await press(pilot, "r", *keys)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from engine.machine.filesystems import FileSystem, Recorded, described, recorded
-from engine.rescue.mapping import EXACT, MISSING, OTHER, Choices, Mapping, propose
+from engine.rescue.mapping import EXACT, MERGED, MISSING, OTHER, Choices, Mapping, propose
 from engine.rescue.survey import FoundPoint, FoundStore, FoundSystem, Survey
 
 GIB = 1 << 30
@@ -152,3 +152,27 @@ def test_places_of_any_name_survive_the_points_document(place: bytes) -> None:
 @pytest.mark.parametrize("junk", [None, 7, [None, "x"], [{"mount": None, "size": "big", "mount_hex": "zz"}]])
 def test_a_document_with_anything_in_it_is_no_crash(junk: object) -> None:
     assert all(r.size == 0 for r in recorded(junk))
+
+
+def test_what_has_no_place_becomes_a_directory_when_others_are_adopted() -> None:
+    home = Recorded(b"home", "xfs", "9999-ffff", "/dev/vda9", size=GIB)
+    sources = (*SOURCES, home)
+    found = here(FS_ROOT, FS_BOOT, FS_ESP)
+    assert propose(sources, found, store=STORE).rows[-1].state == MISSING
+    merged = Choices(adopt=True, merged=frozenset({"/home"}))
+    mapping = propose(sources, found, merged, STORE)
+    assert (states(mapping)[-1], mapping.refusals) == (("/home", "-", MERGED), ())
+    alone = propose(sources, found, replace(merged, adopt=False), STORE, adopting="key a")
+    assert any("/home" in r and "(key a)" in r for r in alone.refusals)
+
+
+@pytest.mark.parametrize("mount", ["/", "/boot", "/boot/efi", "/srv"])
+def test_the_root_what_boots_and_what_was_never_recorded_become_no_directory(mount: str) -> None:
+    mapping = propose(SOURCES, here(FS_ROOT, FS_BOOT, FS_ESP), Choices(adopt=True, merged=frozenset({mount})), STORE)
+    assert len(mapping.refusals) == 1 and mount in mapping.refusals[0]
+
+
+def test_the_words_for_naming_a_device_are_those_of_who_asks() -> None:
+    found = here(FS_ROOT, replace(FS_BOOT, uuid="3333-cccc"), FS_ESP)
+    refusals = propose(SOURCES, found, Choices(adopt=True), STORE, naming="key m").refusals
+    assert len(refusals) == 1 and refusals[0].endswith("name it (key m)") and "--map" not in refusals[0]

@@ -15,7 +15,7 @@ from tui.commands import Answer, Command
 from tui.commands._args import no_nul
 
 if TYPE_CHECKING:
-    from engine.rescue.mapping import Mapping
+    from engine.rescue.mapping import Choices, Mapping
     from engine.rescue.opening import Opened
     from engine.rescue.survey import FoundPoint, FoundStore, Survey
     from tui.commands._context import Context
@@ -39,6 +39,8 @@ def configure(parser: ArgumentParser) -> None:
                         "or the newest)")
     parser.add_argument("--adopt", action="store_true",
                         help="accept named devices that are other ones than the recorded, and another machine")
+    parser.add_argument("--merge", metavar="MOUNTPOINT", action="append", default=[],
+                        help="with --adopt: this recorded file system becomes a directory (may be given again)")
     parser.add_argument("--device", metavar="DEVICE", action="append", default=[], dest="devices",
                         help="look at this device alone, also at a loop device (may be given again)")
     parser.add_argument("--share", metavar="SERVER:/PATH", action="append", default=[], dest="shares",
@@ -77,7 +79,6 @@ def _app(context: Context, args: Namespace) -> int:
     """Open the app on what is on the disks, then on what was chosen there; returns its exit code."""
     import os
 
-    from engine.rescue.mapping import Choices
     from tui.environment import tidy
 
     tidy(os.environ)
@@ -89,7 +90,7 @@ def _app(context: Context, args: Namespace) -> int:
     also, shares, paths = _extra(context, args)
     look = disk_look(args.devices, also, paths, spec if os.path.isdir(spec) else "")
     wish = Wish(tuple(args.devices), tuple(shares), args.activate, spec,
-                Choices(_named(args), args.system or "", args.adopt))
+                _choices(args))
     return run_rescue(context.config, wish, look, _passed_on(context))
 
 
@@ -102,6 +103,17 @@ def _named(args: Namespace) -> dict[str, str]:
             raise UsageError(f"--map {word!r}: expected MOUNTPOINT=DEVICE", hint="for example --map /boot=/dev/sdb1")
         found["/" + mount.strip("/")] = device
     return found
+
+
+def _choices(args: Namespace) -> Choices:
+    from engine.rescue.mapping import Choices
+
+    return Choices(_named(args), args.system or "", args.adopt, frozenset(_merged(args)))
+
+
+def _merged(args: Namespace) -> list[str]:
+    """Return the mount points that --merge names."""
+    return ["/" + no_nul(mount).strip("/") for mount in args.merge]
 
 
 def _extra(context: Context, args: Namespace) -> tuple[list[str], list[str], list[str]]:
@@ -142,9 +154,9 @@ def _store(context: Context, found: Survey) -> FoundStore:
 
 
 def _propose(args: Namespace, found: Survey, store: FoundStore, point: FoundPoint) -> Mapping:
-    from engine.rescue.mapping import Choices, propose
+    from engine.rescue.mapping import propose
 
-    return propose(point.sources, found, Choices(_named(args), args.system or "", args.adopt), store)
+    return propose(point.sources, found, _choices(args), store)
 
 
 # --- list ---------------------------------------------------------------------------------------------------
@@ -191,8 +203,10 @@ def _open(context: Context, args: Namespace, found: Survey, command: list[str]) 
         if args.words[0] == "shell":
             return Answer(None, _shell(context, opened))
         words: list[str | bytes] = [*itself.argv("tui.cli"), *_passed_on(context)]
-        if args.adopt and command[:1] == ["rollback"] and not {"--adopt", "--resume", "--undo"} & set(command):
-            command = ["rollback", "--adopt", *command[1:]]
+        if not command:
+            words += [f"--merge={mount}" for mount in _merged(args)]
+        elif args.adopt and command[0] == "rollback" and not {"--adopt", "--resume", "--undo"} & set(command):
+            command = ["rollback", "--adopt", *(f"--merge={mount}" for mount in _merged(args)), *command[1:]]
         code = foreground([*words, b"--store=" + opened.store, b"--root=" + opened.root, *command])
         if left := opening.others():
             context.out.note(f"still at work on it: process {', '.join(map(str, left))}; it stays mounted for it alone")

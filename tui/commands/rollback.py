@@ -180,14 +180,13 @@ def _order(context: Context, plan: RollbackPlan, args: Namespace, document: dict
     """Order a plan for the next boot."""
     from tui.commands._confirm import confirm
     from tui.commands._format import label
-    from tui.rollback_job import make_order
+    from tui.rollback_job import boot_order
 
     (context.out.info if args.yes else context.out.say)(
         "At the next boot, before anything else runs. What changes until then is lost as well"
         + (" (no safety point is taken)." if args.no_safety_point else "; the safety point is taken then."))
     confirm(context, f"Roll back to point {label(plan.point)} at the next boot?", args.yes)
-    words = make_order(context.config, "rollback", plan, safety_point=not args.no_safety_point)
-    context.engine.order(plan, words | {"at_boot": True})
+    context.engine.order(plan, boot_order(context.config, plan, safety_point=not args.no_safety_point))
     context.out.info("Ordered. `systemctl reboot` begins it, `rollpoint rollback --undo` takes the order back, and "
                      "`rollpoint rollback --attach` shows afterwards how it went.")
     return Answer({**document, "result": None, "ordered": context.engine.ordered()})

@@ -9,7 +9,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from engine.rescue.mapping import EXACT, Mapping
+from engine.rescue.mapping import EXACT, MERGED, Mapping
 from engine.rescue.survey import FoundStore
 from tui.screens.base import BaseDialog
 from tui.text import Line, content, field
@@ -60,7 +60,9 @@ def open_rows(store: FoundStore, mapping: Mapping, *, other: bool) -> list[Line]
     """Return what will be mounted where, and what of it is not as it was recorded."""
     rows: list[Line] = [field("Store", (store.name, "strong"), f"  {store.host}")]
     for row in mapping.rows:
-        if row.device is None:
+        if row.state == MERGED:
+            rows.append(field(row.recorded.mount, ("becomes a directory: ", "warn"), row.why))
+        elif row.device is None:
             rows.append(field(row.recorded.mount, ("not mounted: ", "warn"), row.why))
         else:
             rows.append(field(row.recorded.mount, (row.device.device, "strong"), "  ",

@@ -60,6 +60,15 @@ def _reboot_rows(result: RollbackResult) -> list[Line]:
     return [field("Reboot", ("seems due: ", "warn"), named)]
 
 
+def ordered_rows(number: int) -> list[Line]:
+    """Return what it means that a rollback to this point was ordered for the next boot."""
+    return [content((f"Ordered: the rollback to point {number} is done at the next boot.", "good")), Content(""),
+            content("Nothing has changed yet. What changes until then is lost as well."),
+            field("To begin", ("systemctl reboot", "strong"), "  when it suits you; after it the machine boots again"),
+            field("Take back", ("R", "strong"), " on the list of points, at any time before that"),
+            field("Afterwards", "the next start of Rollpoint shows how it went")]
+
+
 def ended_rows(state: RunState, run: Run | None) -> list[Line]:
     """Return the result or the error of a run, and what it warned of."""
     if state.result is not None:

@@ -47,7 +47,7 @@ class PointsScreen(PointActions):
             ("r", "roll back to this point: shows first what it would do"), ("enter", "everything about this point"),
             ("p", "pin or unpin: pinned points are never removed by the rules"), ("e", "edit the comment"),
             ("x", "delete this point"), *((place.key, place.text) for place in PLACES), ("v", "verify the store"),
-            ("R", "unfinished work: go on, undo, repair"),
+            ("R", "unfinished work: go on, undo, repair; cancel what is ordered"),
             ("/", "filter as you type: words of number, date, comment, tags, owner, state"),
             ("u, F5", "look again"), ("esc", "take filter and mark away"), ("q", "leave Rollpoint"))
     NOTES = ("Marks before the number: * to compare with, N newest (the plain tree), P pinned, ! damaged, R an "

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from engine.entries import Change, Status
 from engine.results import RollbackPlan
-from engine.text import human_age
+from engine.text import human_age, shown_path
 from tui.summary import Summary, weight
 from tui.text import Line, Segment, content, count, field, plural, safe, size, stamp
 from tui.widgets.changerows import ChangeRows
@@ -48,6 +48,9 @@ def preview_rows(plan: RollbackPlan, summary: Summary, now: datetime) -> list[Li
         rows.append(field("Adopt", ("onto other file systems than were recorded, or another machine", "warn"),
                           f"; {plural(lines, 'line')} of its files are adjusted to them",
                           f", {plural(run, 'command')} run" if run else ""))
+    if plan.merged:
+        rows.append(field("Merged", (", ".join(map(shown_path, plan.merged)), "warn"), " becomes a directory"
+                          if len(plan.merged) == 1 else " become directories"))
     rows += [field(label, _few(lines)) for label, lines in (
         ("Kernels", plan.kernels), ("Packages", plan.package_words)) if lines]
     if plan.reboot:
@@ -121,13 +124,23 @@ def largest(changes: Sequence[Change], most: int = _LARGEST) -> list[int]:
     return [i for i in found if weight(changes[i])]
 
 
-def confirm_rows(plan: RollbackPlan, summary: Summary, *, safety_point: bool) -> list[Line]:
+def confirm_rows(plan: RollbackPlan, summary: Summary, *, safety_point: bool, at_boot: bool = False) -> list[Line]:
     """Return what is about to happen, in the few lines that stand above the line to type yes into."""
-    way = (field("Way back", ("a safety point is taken first: this can be undone", "good")) if safety_point else
+    first = "then, before anything else" if at_boot else "first"
+    way = (field("Way back", (f"a safety point is taken {first}: this can be undone", "good")) if safety_point else
            field("Way back", ("NONE: no safety point. This cannot be undone.", "bad")))
     adopt = [field("Adopt", ("onto other file systems than were recorded, or another machine", "bad"))]
     rows = [way, field("It will", *_totals(summary)), field("Scope", *scope_title(plan.scope)), _stays(plan)]
-    return [*(adopt if plan.adopt else []), *rows]
+    return [*(adopt if plan.adopt else []), *_when(plan, at_boot), *rows]
+
+
+def _when(plan: RollbackPlan, at_boot: bool) -> list[Line]:
+    """When it will be done; only the system that runs here can choose."""
+    if at_boot:
+        return [field("When", ("at the next boot", "strong"), ", before anything else runs; then it boots again. ",
+                      ("What changes until then is lost as well.", "warn"))]
+    return [field("When", ("now", "strong"), ", while everything runs; ", ("tab", "strong"),
+                  ": at the next boot, when nothing else does")] if plan.root == "/" else []
 
 
 def safety_rows(*, safety_point: bool) -> list[Line]:

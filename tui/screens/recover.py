@@ -24,7 +24,7 @@ from tui.widgets.confirm import ConfirmYes
 from tui.widgets.fields import Fields
 from tui.widgets.keybar import Hint, KeyBar
 
-Way = Literal["resume", "undo", "repair"]
+Way = Literal["resume", "undo", "repair", "take back"]
 CONFIRM = "confirm"
 
 
@@ -33,8 +33,10 @@ class RecoverScreen(BaseDialog[Way | None]):
     with the way that was chosen. Nothing is done before `yes` on the screen after it."""
 
     BINDINGS = [Binding("escape,q", "leave", "Leave", show=False), Binding("r", "way('resume')", show=False),
-                Binding("u", "way('undo')", show=False), Binding("f", "way('repair')", show=False)]
+                Binding("u", "way('undo')", show=False), Binding("f", "way('repair')", show=False),
+                Binding("c", "way('take back')", show=False)]
     KEYS = (("r", "go on with the interrupted rollback"), ("u", "undo it"), ("f", "repair the store"),
+            ("c", "cancel the rollback that is ordered for the next boot"),
             ("esc", "leave it as it is; R on the list of points comes back here"))
 
     def __init__(self, status: StoreStatus, points: Sequence[RestorePoint] = ()) -> None:
@@ -48,14 +50,18 @@ class RecoverScreen(BaseDialog[Way | None]):
             return ()
         undo: tuple[Way, ...] = ("undo",) if self._status.safety else ()
         rollback: tuple[Way, ...] = ("resume", *undo) if self._status.rollback else ()
+        if self._status.ordered and not self._status.rollback:
+            rollback = ("take back",)
         return (*rollback, "repair") if self._status.unfinished else rollback
 
     def compose(self) -> ComposeResult:
         """What was left, and the ways."""
-        words = {"resume": ("r", "Go on"), "undo": ("u", "Undo"), "repair": ("f", "Repair")}
+        words = {"resume": ("r", "Go on"), "undo": ("u", "Undo"), "repair": ("f", "Repair"),
+                 "take back": ("c", "Cancel the order")}
         hints = [Hint(*words[way], f"screen.way('{way}')") for way in self._ways]
+        title = "Rollback at the next boot" if self._ways == ("take back",) else "Unfinished work"
         with Vertical(id="dialog"):
-            yield Static(content(("Unfinished work", "head")), markup=False, id="title")
+            yield Static(content((title, "head")), markup=False, id="title")
             with VerticalScroll(id="text", can_focus=False):
                 yield Fields(recover_rows(self._status, self._points))
             yield KeyBar([*hints, Hint("esc", "Leave it", "screen.leave")])
@@ -80,6 +86,9 @@ def recover_rows(status: StoreStatus, points: Sequence[RestorePoint] = ()) -> li
         rows += [content((status.rollback[:1].upper() + status.rollback[1:], "bad")), Content(""),
                  content("Some files are as the point has them, others as they were."),
                  content(("r", "strong"), "  go on: finish going back to that point"), _undo_row(status.safety, points)]
+    elif status.ordered:
+        rows += [content((status.ordered[:1].upper() + status.ordered[1:], "warn")), Content(""),
+                 content(("c", "strong"), "  cancel: take the order back; nothing was changed for it yet")]
     if status.unfinished:
         rows += [Content("")] if rows else []
         rows += [content(("Unfinished work in the store: ", "warn"), status.unfinished), Content(""),
@@ -149,6 +158,35 @@ class FinishRollbackScreen(RunScreen):
         event.stop()
         if self.step == CONFIRM:
             self.start(self._way)
+
+
+class TakeBackScreen(TypedDialog[str]):
+    """Take back what was ordered for the next boot, after `yes`."""
+
+    HEADING = "Rollback at the next boot"
+    WORKING = "an order is being taken back"
+    QUESTION = "Take the order back?"
+    CANCELLED = "Stopped. Look at the list of points whether it is still ordered."
+    KEYS = (("yes, enter", "take the order back"), ("esc", "leave it as it is"))
+
+    def __init__(self, ordered: str) -> None:
+        super().__init__()
+        self._ordered = ordered
+
+    def explain(self) -> list[Line]:
+        """What was ordered."""
+        return [content(self._ordered[:1].upper() + self._ordered[1:]), Content(""),
+                content("Without the order the next boot is one like any other. The point stays, and it can be ordered "
+                        "again.")]
+
+    def run_job(self, job: Job) -> str:
+        """Take it back."""
+        self.rollpoint.engine.take_order_back()
+        return "Taken back: the next boot is one like any other."
+
+    def describe(self, result: str) -> list[Line]:
+        """That it was."""
+        return [content((result, "good"))]
 
 
 class RepairScreen(TypedDialog[RepairReport]):

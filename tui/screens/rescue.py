@@ -18,9 +18,11 @@ from textual.widgets import Input, Static
 
 from engine.errors import CancelledError, RollpointError
 from engine.events import Job
+from engine.machine.filesystems import Recorded, may_merge
 from engine.rescue.choosing import point as newest_point
 from engine.rescue.choosing import store as named_store
-from engine.rescue.mapping import Choices, Mapping, propose
+from engine.rescue.mapping import MERGED, MISSING, Choices, Mapping, propose
+from engine.rescue.mapping import Row as MappingRow
 from engine.rescue.opening import words
 from engine.rescue.survey import FoundPoint, FoundStore, Survey
 from tui.jobs import LongJob
@@ -61,12 +63,13 @@ class RescueScreen(BaseScreen[None]):
         Binding("right,l", "turn_view(1)", show=False), Binding("left,h", "turn_view(-1)", show=False),
         Binding("left_square_bracket,minus", "step(-1)", show=False),
         Binding("right_square_bracket,plus", "step(1)", show=False), Binding("space,x", "choose", show=False),
-        Binding("m", "device", show=False), Binding("a", "adopt", show=False), Binding("n", "share", show=False),
-        Binding("v", "activate", show=False)]
+        Binding("m", "device", show=False), Binding("d", "merge", show=False), Binding("a", "adopt", show=False),
+        Binding("n", "share", show=False), Binding("v", "activate", show=False)]
     KEYS = (("enter", "look at the disks; on a store: what belongs to it; on the mapping: mount it, after yes"),
             ("1 to 4, left right", "stores, systems, mapping, what else was found"),
             ("space, x", "systems: take this one as the target; again: the one that was recorded"),
             ("m", "mapping: name the device for this file system"),
+            ("d", "mapping: let this file system become a directory of the one around it; again: no longer"),
             ("a", "adopt: also take file systems that are only like the recorded ones, or another machine's"),
             ("[, -", "the file systems of the point before"), ("], +", "those of the point after"),
             ("n", "look on an NFS share too"), ("v", "activate LVM volumes and assemble RAIDs, then look again"),
@@ -182,16 +185,27 @@ class RescueScreen(BaseScreen[None]):
         else:
             try:
                 self._point = self._point or newest_point(store)
-                self._mapping = propose(self._point.sources, found, self._choices, store)
+                self._mapping = propose(self._point.sources, found, self._choices, store, naming="key m",
+                                        adopting="key a")
             except RollpointError as error:
                 why = error.message
+        row = self._row()
         notes: list[Segment] = [(f"cannot be read: {bad.on.device}: {bad.why}", "bad") for bad in found.unreadable]
-        notes += [(f"note: {note}", "") for note in found.notes]
+        notes += [(f"note: {note.replace('--activate activates', 'key v activates')}", "") for note in found.notes]
         self.query_one(ViewList).show([
             ("Stores", StoreRows(found.stores, self.rollpoint.now())),
             ("Systems", SystemRows(found.systems, self._choices.system)),
             ("Mapping", MappingRows(self._mapping, why)), ("Notes", TextRows(notes))], keep=True)
+        if row is not None:
+            self._return_to(row.recorded)
         self._say()
+
+    def _return_to(self, one: Recorded) -> None:
+        """Put the cursor back on a recorded file system: refusals above it come and go."""
+        rows = self.query_one(ViewList).rows
+        if isinstance(rows.source, MappingRows):
+            at = next((i for i in range(len(rows.source)) if (r := rows.source.at(i)) and r.recorded == one), None)
+            rows.cursor = rows.cursor if at is None else at
 
     def _say(self) -> None:
         """What is chosen, and the keys."""
@@ -217,10 +231,22 @@ class RescueScreen(BaseScreen[None]):
         view = self.query_one(ViewList).bar.current
         first = {STORES: [Hint("enter", "Its mapping")], SYSTEMS: [Hint("space", "Choose", "screen.choose")],
                  MAPPING: [*([Hint("enter", "Mount and open")] if self._may_open else []),
-                           Hint("m", "Device", "screen.device", 2), Hint("a", "Adopt", "screen.adopt", 2)],
+                           Hint("m", "Device", "screen.device", 2), *self._merging(),
+                           Hint("a", "Adopt", "screen.adopt", 2)],
                  NOTES: []}[view]
         return [*first, Hint("1-4", "Lists", weight=2), Hint("n", "NFS", "screen.share", 4),
                 Hint("v", "LVM, RAID", "screen.activate", 4), Hint("u", "Look again", "screen.look", 3), *ends]
+
+    def _merging(self) -> list[Hint]:
+        """The key that makes a directory of a file system, where there is no place for one."""
+        rows = self._mapping.rows if self._mapping is not None else ()
+        some = any(r.state == MERGED or (r.state == MISSING and may_merge(r.recorded.place)) for r in rows)
+        return [Hint("d", "Directory", "screen.merge", 2)] if some else []
+
+    def _row(self) -> MappingRow | None:
+        """The recorded file system under the cursor."""
+        rows = self.query_one(ViewList).rows
+        return rows.source.at(rows.cursor) if isinstance(rows.source, MappingRows) else None
 
     @property
     def _may_open(self) -> bool:
@@ -248,7 +274,7 @@ class RescueScreen(BaseScreen[None]):
     def _take(self, store: FoundStore) -> None:
         if self._store is None or store.name != self._store.name:
             self._store, self._point = store, None
-            self._choices = replace(self._choices, named={})
+            self._choices = replace(self._choices, named={}, merged=frozenset())
         self._map()
 
     def action_choose(self) -> None:
@@ -265,8 +291,7 @@ class RescueScreen(BaseScreen[None]):
         """Name the device for the file system under the cursor."""
         from tui.screens.device import DeviceScreen
 
-        rows, found = self.query_one(ViewList).rows, self._found
-        mapped = rows.source.at(rows.cursor) if isinstance(rows.source, MappingRows) else None
+        mapped, found = self._row(), self._found
         if mapped is None or found is None:
             return
         mount = mapped.recorded.mount
@@ -278,6 +303,19 @@ class RescueScreen(BaseScreen[None]):
                 self._map()
 
         self.app.push_screen(DeviceScreen(mapped, found), named)
+
+    def action_merge(self) -> None:
+        """Let the file system under the cursor become a directory, or no longer; where it has a place it is mounted."""
+        row = self._row()
+        if row is None:
+            return
+        if row.state not in (MISSING, MERGED):
+            self.say(f"{row.recorded.mount} has a place: only what has none becomes a directory.", "warn")
+        elif row.state == MISSING and not may_merge(row.recorded.place):
+            self.say(f"{row.recorded.mount} cannot become a directory: it is needed as a file system.", "warn")
+        else:
+            self._choices = replace(self._choices, merged=self._choices.merged ^ {row.recorded.mount})
+            self._map()
 
     def action_adopt(self) -> None:
         """Also take file systems that are only like the recorded ones, or no longer."""
@@ -349,7 +387,8 @@ class RescueScreen(BaseScreen[None]):
             return
         store, mapping = self._store, self._mapping
         named = {r.recorded.mount: r.device.device for r in mapping.rows if r.device is not None}
-        line = words(store, named, devices=self._wish.devices, shares=self._shares, adopt=self._choices.adopt)
+        line = words(store, named, devices=self._wish.devices, shares=self._shares, adopt=self._choices.adopt,
+                     merged=[r.recorded.mount for r in mapping.rows if r.state == MERGED])
         if self._point is not None and self._point != store.newest:
             line[2:2] = ["--point", self._point.id]
 

@@ -9,17 +9,20 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
 from textual.widgets import Static
 
 from engine.errors import CancelledError
+from engine.machine.filesystems import recorded
 from engine.points import RestorePoint
 from engine.results import RollbackPlan, ScopeChoice
 from tui.jobs import LongJob
-from tui.rollback_job import Runner
+from tui.rollback_job import Runner, boot_order
+from tui.screens.outcome import ordered_rows
 from tui.screens.preview import BootRows, confirm_rows, preview_rows, preview_views, safety_rows
 from tui.screens.run import RESULT, RUN, RunScreen
 from tui.summary import Summary, summarize
-from tui.text import Segment, content, error_lines, point_title
+from tui.text import Line, Segment, content, error_lines, point_title
 from tui.widgets.checkline import CheckLine
 from tui.widgets.confirm import ConfirmYes
 from tui.widgets.fields import Fields
@@ -53,14 +56,17 @@ class RollbackScreen(RunScreen):
         Binding("right,l", "turn_view(1)", show=False), Binding("left,h", "turn_view(-1)", show=False),
         Binding("space,x", "mark", show=False), Binding("y", "begin('y')", show=False),
         Binding("a", "again", show=False), Binding("n", "next", show=False), Binding("A", "adopt", show=False),
-        Binding("pageup", "page(-1)", show=False),
+        Binding("M", "merge", show=False),
+        Binding("tab", "turn", show=False), Binding("pageup", "page(-1)", show=False),
         Binding("pagedown", "page(1)", show=False)]
     KEYS = (("enter", "go on to the next step"), ("esc", "back a step; nothing is changed before yes"),
             ("q", "leave"), ("space", "scope: mark one of several; safety point: with or without"),
             ("1 to 9, left right", "all changes, deletions, the largest, what stays, findings, commands, system, boot"),
             ("A", "changes: adopt, that is onto other file systems than were recorded, or another machine"),
+            ("M", "changes, adopting: recorded file systems without a place become directories"),
             ("n", "changes: go on, also from the list of boot sectors, where enter shows their bytes"),
             ("tab", "changes: to the text above the list, to scroll it, and back"),
+            ("tab", "last step: now, or at the next boot before anything else runs"),
             ("yes, enter", "in the last step before it begins: roll back"), ("a", "after an error: plan it again"))
     NOTES = ("The letters say what rolling back does to a path: + comes back, - is deleted, M gets its old content,",
              "T its old type, a its old attributes. With a safety point all of it can be undone.")
@@ -70,7 +76,8 @@ class RollbackScreen(RunScreen):
         self._point = point
         self._scope = tuple(scope)
         self._first = CHANGES if scope else SCOPE
-        self._adopt = False
+        self._adopt = self._at_boot = self._ordering = False
+        self._merged: tuple[bytes, ...] = ()
         self._plan_work = LongJob()
         self._planned: Planned | None = None
 
@@ -98,7 +105,11 @@ class RollbackScreen(RunScreen):
             yield ConfirmYes("Roll back now?", id="confirm-yes")
 
     def on_mount(self) -> None:
-        """Ask what can be chosen, or plan what was chosen elsewhere."""
+        """Ask what can be chosen, or plan what was chosen elsewhere. What becomes a directory may have been said on the
+        rescue screen already."""
+        held = {one.place for one in recorded(self._point.doc.get("sources"))}
+        self._merged = tuple(place for place in self.rollpoint.merged if place in held)
+        self._adopt = bool(self._merged)
         if self._first == CHANGES:
             self._make_plan()
             return
@@ -118,7 +129,8 @@ class RollbackScreen(RunScreen):
         if self._planned is None:
             return "The plan is not made yet."
         if self._planned.plan.blocked:
-            return "This rollback is blocked: what is marked BLOCKED has to be put right first."
+            merge = " M makes directories of file systems that have no place." if self._mergeable else ""
+            return f"This rollback is blocked: what is marked BLOCKED has to be put right first.{merge}"
         if self._planned.plan.empty:
             return "Nothing differs: there is nothing to roll back."
         return "This is read-only: it can be looked at, not carried out." if self.rollpoint.read_only else ""
@@ -135,6 +147,8 @@ class RollbackScreen(RunScreen):
     def hints(self) -> list[Hint]:
         """The keys of the step."""
         if self.step in (RUN, RESULT):
+            if self._ordering:
+                return []
             again = [Hint("a", "Plan it again", "screen.again")] if self.step == RESULT and self.failed else []
             return [*super().hints(), *again]
         back = Hint("esc", "Leave" if self.step == self._first else "Back", "screen.back")
@@ -148,12 +162,27 @@ class RollbackScreen(RunScreen):
         return {SCOPE: [on, Hint("space", "Mark several", "screen.mark", 2), back],
                 CHANGES: [*bytes_, *([] if self._obstacle else [on]), *self._adopting(), back, *lists, *scroll, *leave],
                 SAFETY: [on, Hint("space", "With or without it", "screen.mark"), back, *leave],
-                CONFIRM: [Hint("yes enter", "Roll back"), back]}[self.step] + [Hint("?", "Help", "app.help", 2)]
+                CONFIRM: [Hint("yes enter", "Order it" if self._at_boot else "Roll back"), back, *self._other_time()],
+                }[self.step] + [Hint("?", "Help", "app.help", 2)]
 
     def _adopting(self) -> list[Hint]:
-        """The key that takes other file systems, where something forbids the rollback or they were taken."""
+        """The keys that take other file systems, where something forbids the rollback or they were taken."""
         blocked = self._planned is not None and self._planned.plan.blocked
-        return [Hint("A", "Do not adopt" if self._adopt else "Adopt", "screen.adopt", 2)] * (blocked or self._adopt)
+        adopt = [Hint("A", "Do not adopt" if self._adopt else "Adopt", "screen.adopt", 2)] * (blocked or self._adopt)
+        return [*([Hint("M", "Directories", "screen.merge")] if self._mergeable else []), *adopt]
+
+    @property
+    def _mergeable(self) -> tuple[bytes, ...]:
+        """The recorded file systems that can become directories, or do; none where nothing is adopted."""
+        if self._planned is None or not self._adopt:
+            return ()
+        return (*self._planned.plan.missing, *self._planned.plan.merged)
+
+    def _other_time(self) -> list[Hint]:
+        """The key for now or the next boot, where the system that runs here is rolled back."""
+        if self._planned is None or self._planned.plan.root != "/":
+            return []
+        return [Hint("tab", "Now" if self._at_boot else "At next boot", "screen.turn")]
 
     def began(self, step: str) -> None:
         """Focus where the work of the step is; never on anything that changes the system."""
@@ -165,9 +194,7 @@ class RollbackScreen(RunScreen):
         elif step == SAFETY:
             self.query_one("#take-safety").focus()
         elif step == CONFIRM and self._planned is not None:
-            rows = confirm_rows(self._planned.plan, self._planned.summary, safety_point=self._safety_point)
-            self.query_one("#confirm-text", Fields).show(rows)
-            self.query_one(ConfirmYes).start()
+            self._ask_yes()
 
     # --- scope and plan ------------------------------------------------------------------------------------------
 
@@ -184,7 +211,7 @@ class RollbackScreen(RunScreen):
         self._make_plan()
 
     def _make_plan(self) -> None:
-        self._planned = None
+        self._planned, self._at_boot = None, False
         self._plan_work.job.cancel()
         work = self._plan_work = LongJob()
         self.query_one("#preview").display = False
@@ -193,9 +220,10 @@ class RollbackScreen(RunScreen):
         panel.follow(work)
         self.go(CHANGES)
         engine, point, scope, adopt = self.rollpoint.engine, self._point, self._scope, self._adopt
+        merged = self._merged if adopt else ()
 
         def plan() -> Planned:
-            made = engine.plan(point, scope, work.job, adopt=adopt)
+            made = engine.plan(point, scope, work.job, adopt=adopt, merged=merged)
             summary = summarize(made.diff)
             return Planned(made, summary, preview_views(made, summary))
 
@@ -242,7 +270,64 @@ class RollbackScreen(RunScreen):
     def _confirmed(self, event: ConfirmYes.Confirmed) -> None:
         event.stop()
         if self.step == CONFIRM and self._planned is not None and not self._obstacle:
-            self.start("rollback", self._planned.plan, safety_point=self._safety_point)
+            if self._at_boot:
+                self._order(self._planned.plan)
+            else:
+                self.start("rollback", self._planned.plan, safety_point=self._safety_point)
+
+    def _ask_yes(self) -> None:
+        """Say what yes would do, and ask."""
+        if self._planned is None:
+            return
+        self.query_one("#confirm-text", Fields).show(confirm_rows(
+            self._planned.plan, self._planned.summary, safety_point=self._safety_point, at_boot=self._at_boot))
+        confirm = self.query_one(ConfirmYes)
+        confirm.ask("Roll back at the next boot?" if self._at_boot else "Roll back now?")
+        confirm.start()
+        self.show_hints()
+
+    # --- at the next boot ----------------------------------------------------------------------------------------
+
+    def action_turn(self) -> None:
+        """In the last step: now, or at the next boot where that is possible. Elsewhere the focus goes on."""
+        engine = self.rollpoint.engine
+        if self.step != CONFIRM:
+            self.focus_next()
+        elif self._at_boot:
+            self._turned_to(False)
+        elif self._other_time():
+            self.ask("may order", engine.may_order, lambda _: self._turned_to(True))
+
+    def _turned_to(self, at_boot: bool) -> None:
+        if self.step == CONFIRM:
+            self._at_boot = at_boot
+            self._ask_yes()
+
+    def _order(self, plan: RollbackPlan) -> None:
+        """Order it; nobody leaves before it is known whether it was."""
+        engine, safety_point = self.rollpoint.engine, self._safety_point
+        self._ordering = self._begun = True
+        self.rollpoint.begin("a rollback is being ordered for the next boot", self._plan_work, breakable=False)
+        self.finish([content("Ordering it for the next boot, one moment ...")], bad=False)
+
+        def order() -> None:
+            engine.order(plan, boot_order(engine.config, plan, safety_point=safety_point))
+
+        self.ask("order", order, lambda _: self._ordered(ordered_rows(plan.point.number)), self._not_ordered)
+
+    def _ordered(self, rows: list[Line], *, bad: bool = False) -> None:
+        self._ordering = False
+        self.rollpoint.end(self._plan_work)
+        self.finish(rows, bad=bad)
+
+    def _not_ordered(self, error: BaseException) -> None:
+        self.failed = True
+        self._ordered([*error_lines(error), Content(""), content("Nothing was ordered or changed.")], bad=True)
+
+    def action_leave(self) -> None:
+        """Leave, unless an order is being written."""
+        if not self._ordering:
+            super().action_leave()
 
     # --- keys ----------------------------------------------------------------------------------------------------
 
@@ -309,6 +394,18 @@ class RollbackScreen(RunScreen):
         if self.step == CHANGES and self._planned is not None and self._adopting():
             self._adopt = not self._adopt
             self._make_plan()
+
+    def action_merge(self) -> None:
+        """Choose which file systems become directories, and plan it anew."""
+        from tui.screens.merge import MergeScreen
+
+        def chosen(places: tuple[bytes, ...] | None) -> None:
+            if places is not None and self.step == CHANGES:
+                self._merged = places
+                self._make_plan()
+
+        if self.step == CHANGES and self._mergeable:
+            self.app.push_screen(MergeScreen(self._mergeable, self._merged), chosen)
 
     def action_page(self, by: int) -> None:
         """Scroll the words of a step that has more of them than room."""

@@ -101,7 +101,7 @@ class StoreScreen(Upkeep):
         Binding("f", "repair", show=False), Binding("R", "recover", show=False), FILTER,
         Binding("u,f5", "reload", show=False)]
     KEYS = (("v", "verify: does the store hold what it says it holds"), ("f", "repair: finish or undo what was left"),
-            ("R", "unfinished work: go on, undo, repair"), ("/", "filter the log by words"),
+            ("R", "unfinished work: go on, undo, repair; cancel what is ordered"), ("/", "filter the log by words"),
             ("tab", "to the health and back to the log"), ("u, F5", "look again"), ("esc", "clear the filter; back"),
             ("q", "back to the points"))
     NOTES = ("The log is audit.log in the store, the newest entry first. Nothing is ever taken out of it.", age_note())
@@ -126,7 +126,8 @@ class StoreScreen(Upkeep):
 
     def _hints(self) -> list[Hint]:
         writes = [] if self.rollpoint.read_only else [Hint("f", "Repair", "screen.repair", 2)]
-        left = self.status is not None and (self.status.rollback or self.status.unfinished)
+        left = self.status is not None and (
+            self.status.rollback or self.status.unfinished or self.status.ordered)
         recover = [Hint("R", "Unfinished work", "screen.recover")] if left else []
         verify = [Hint("v", "Verify", "screen.verify")] if self.points else []
         return [*verify, *writes, *recover, Hint("/", "Filter", "screen.filter", 3),

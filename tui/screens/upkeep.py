@@ -105,10 +105,12 @@ class Upkeep(BaseScreen[None]):
         self.app.push_screen(RecoverScreen(status, self.points), chosen)
 
     def _recover(self, way: str, status: StoreStatus) -> None:
-        from tui.screens.recover import FinishRollbackScreen, RepairScreen
+        from tui.screens.recover import FinishRollbackScreen, RepairScreen, TakeBackScreen
 
         if way == "repair":
             self.app.push_screen(RepairScreen(status.unfinished), lambda _: self.action_reload())
+        elif way == "take back":
+            self.app.push_screen(TakeBackScreen(status.ordered), lambda _: self.action_reload())
         else:
             screen = FinishRollbackScreen("resume" if way == "resume" else "undo", status.rollback,
                                           self.rollpoint.make_runner())

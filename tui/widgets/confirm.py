@@ -38,6 +38,10 @@ class ConfirmYes(Vertical):
         line.cursor_position = len(typed)
         line.focus()
 
+    def ask(self, question: str) -> None:
+        """Ask something else."""
+        self.query_one(".confirm-question", Static).update(content((question, "strong")))
+
     def on_mount(self) -> None:
         """The note takes no room until there is one."""
         self.query_one("#confirm-note").display = False

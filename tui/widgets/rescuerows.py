@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from engine.machine.filesystems import FileSystem
-from engine.rescue.mapping import EXACT, MISSING, OTHER, Mapping
+from engine.rescue.mapping import EXACT, MERGED, MISSING, OTHER, Mapping
 from engine.rescue.mapping import Row as Mapped
 from engine.rescue.survey import FoundStore, FoundSystem, Survey
 from tui.text import Segment, brief_age, fit, plural, safe, size, stamp
 from tui.widgets.rows import Row
 
-STATES = {EXACT: ("the same", "good"), OTHER: ("ANOTHER", "warn"), MISSING: ("MISSING", "bad")}
+STATES = {EXACT: ("the same", "good"), OTHER: ("ANOTHER", "warn"), MISSING: ("MISSING", "bad"),
+          MERGED: ("MERGED", "warn")}
 
 
 def disk_of(file_system: FileSystem) -> str:
