@@ -54,7 +54,7 @@ class _Kind:
     module: str
     type_name: str
     field: str
-    here: Callable[[], bool] = lambda: True
+    here: Callable[[], bool]
 
     def volumes(self, config: Config) -> tuple[str, ...]:
         """Return what the configuration names of it."""
@@ -74,27 +74,27 @@ class _Kind:
         return made
 
 
-def _has_btrfs() -> bool:
-    return any(mount.fstype == b"btrfs" for mount in mounts())
-
-
 @dataclass(frozen=True, slots=True)
-class _InStore(_Kind):
-    """A kind of points that Rollpoint itself keeps in the store, below vms/: `field` is the directory there."""
+class _KeptKind(_Kind):
+    """A kind whose points lie in a directory of the store (`field`): they are listed where that is there."""
 
     def volumes(self, config: Config) -> tuple[str, ...]:
         return ("auto",)
 
     def wanted(self, config: Config) -> bool:
-        return os.path.isdir(os.path.join(config.store, "vms", self.field))
+        return os.path.isdir(os.path.join(config.store, self.field))
+
+
+def _has_btrfs() -> bool:
+    return any(mount.fstype == b"btrfs" for mount in mounts())
 
 
 _KINDS = (
     _Kind("zfs", "engine.volumes.zfs", "ZfsBackend", "datasets", lambda: os.path.exists("/sys/module/zfs")),
     _Kind("lvm", "engine.volumes.lvm", "LvmBackend", "volumes", lambda: os.path.exists("/dev/mapper/control")),
     _Kind("btrfs", "engine.volumes.btrfs", "BtrfsBackend", "subvolumes", _has_btrfs),
-    _InStore("vms", "engine.vmpoints.backends", "Inventories", "points"),
-    _InStore("vmdisks", "engine.vmpoints.backends", "DiskCopies", "disks"),
+    _KeptKind("vms", "engine.vmpoints.backends", "Inventories", "vms/points", lambda: False),
+    _KeptKind("vmdisks", "engine.vmpoints.backends", "DiskCopies", "vms/disks", lambda: False),
 )
 NAMES = tuple(kind.name for kind in _KINDS)
 

@@ -34,6 +34,8 @@ from engine.scopes import Scope
 from engine.session import clean_errors
 from engine.storagelook import REPLICA, Looking, must_be_mounted
 from engine.text import message, shown_path
+from engine.vmpoints import verifying
+from engine.vmpoints.plans import DISKS, INVENTORIES
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -126,7 +128,13 @@ class Storage(Looking):
         return PruneResult(tuple(removed), tuple(failed), freed)
 
     def verify(self, points: Sequence[RestorePoint], job: Job, *, data: bool = False) -> VerifyReport:
-        """Refuse: what storage keeps, it checks itself."""
+        """Read all that points of virtual machines keep in the store; refuse the others: what storage keeps, it checks
+        itself."""
+        if all(point.backend in (INVENTORIES, DISKS) for point in points):
+            with clean_errors(), self._store.reading():
+                found = [verifying.verify(self._store, p, os.fsencode(self.config.root)) for p in points]
+            return VerifyReport(len(points), sum(report.entries for report in found), sum(
+                report.bytes_read for report in found), tuple(one for report in found for one in report.damage))
         ways = {"zfs": "`zpool scrub`", "btrfs": "`btrfs scrub start`", "lvm": "fsck of the snapshot"}
         how = ", ".join(ways.get(name, name) for name in dict.fromkeys(p.backend for p in points))
         raise RefusedError(f"point {points[0].id} is a snapshot of the storage itself: there is no record of what must "

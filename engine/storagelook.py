@@ -32,6 +32,7 @@ from engine.results import (
 from engine.scopes import Scope
 from engine.session import Session, clean_errors
 from engine.text import message, shown_path
+from engine.vmpoints.plans import DISKS, INVENTORIES
 
 REPLICA = "replica"
 
@@ -237,6 +238,9 @@ def _may_hold(point: RestorePoint, path: bytes) -> bool:
 
 def must_be_mounted(point: RestorePoint) -> None:
     """Raise RefusedError for a point of which nothing is mounted: there is nothing to compare it with."""
+    if point.backend in (INVENTORIES, DISKS):
+        raise RefusedError(f"point {point.id} is of virtual machines, not of this machine's files",
+                           hint="`rollpoint vms diff` compares inventories, `rollpoint vms restore` brings a VM back")
     if not any(part.place is not None for part in point.parts):
         raise RefusedError(f"nothing that point {point.id} is of is mounted below the root",
                            hint="mount it there, or copy files out with `rollpoint restore`")

@@ -33,8 +33,7 @@ class Taker(VmVerbs):
         `backend` takes one of its volumes."""
         if backend == INVENTORIES:
             started = time.monotonic()
-            point = self.vm_take(request, job)
-            return SnapshotResult(point, 0, 0, 0, 0, 0, 0, (), (), (), time.monotonic() - started)
+            return SnapshotResult(self.vm_take(request, job), 0, 0, 0, 0, 0, 0, (), (), (), time.monotonic() - started)
         if backend != REPLICA:
             return self.storage.snapshot(backend, request, job)
         self._may_write()
