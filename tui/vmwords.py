@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from engine.points import RestorePoint
 from engine.text import printable, shown_path
@@ -18,7 +19,7 @@ from engine.vms.literals import Pairs, Value
 from engine.vms.places import DiskState
 from engine.vms.repositories import Repository
 from engine.vms.secrets import hidden, hidden_value
-from tui.text import Segment, brief_age, plural, size
+from tui.text import Segment, brief_age, plural, point_title, size, stamp
 
 WARNING = "warning"
 KINDS = {"unreadable-config": "unreadable", "unread-statement": "not read", "unlisted-place": "not listed",
@@ -135,6 +136,20 @@ def spec_of(machine: Machine) -> str:
     return "/" + os.fsdecode(machine.config)
 
 
+def called(point: RestorePoint) -> str:
+    """Return what a point is called in a few words: by its number, by its time where it has none."""
+    if point.number:
+        return f"point {point.number}"
+    return "point of " + point.created.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def titled(point: RestorePoint, now: datetime) -> list[Segment]:
+    """Return the one-line name of a point: number (id where it has none), time, age."""
+    if point.number:
+        return point_title(point, now)
+    return [("point ", "head"), (stamp(point.created), "head"), (f"  {brief_age(point.age(now))}", "dim")]
+
+
 def kind_word(machine: Machine) -> str:
     """What it is."""
     return "template" if machine.template else "VM"
@@ -206,7 +221,7 @@ def part_state(part: Part, held: Held) -> Segment:
     if not part.held:
         return (f"NOT HELD: {part.why}", "bad" if part.why.startswith("no ") else "warn")
     point = held.points.get(part.newest)
-    named = f"point {point.number}" if point is not None else part.newest
+    named = called(point) if point is not None else part.newest
     return (f"{named}, as it is now", "good") if part.same else (f"{named}, as it was then", "")
 
 

@@ -96,7 +96,7 @@ def inventory(text: str = "", *, memory: int = 4096) -> Inventory:
 
 def vm_points(now: datetime, text: str = "", backend: str = INVENTORIES, count: int = 3) -> list[RestorePoint]:
     """Points of VMs, newest first; the last one is damaged where there are three."""
-    return [RestorePoint(f"{backend}-{count - i}", backend, count - i, now - timedelta(days=7 * i, hours=2),
+    return [RestorePoint(f"{backend}-{count - i}", backend, 0, now - timedelta(days=7 * i, hours=2),
                          text or ("nightly", "before the move", "first")[i % 3], own_bytes=12_000 * (i + 1),
                          newest=i == 0, state="damaged" if i == 2 else "ok",
                          problems=(f"a blob is not what it should be {text}",) if i == 2 else ())

@@ -13,6 +13,7 @@ from textual.screen import Screen
 from engine.points import RestorePoint
 from tests.tui.conftest import AppPilot, make_app, press, settle, until
 from tests.tui.fake_engine import FakeEngine
+from tests.tui.scenes import ODD_VM
 from tui import screenshots
 from tui.app import RollpointApp
 from tui.screens.browse import BrowseScreen
@@ -42,6 +43,10 @@ KEYS = {"points": (), "details": ("enter",), "changes": ("d", "down"),
         "boot-layout": ("B", "3"), "boot-facts": ("B", "4"),
         "rescue": ("Z", "enter"), "rescue-mapping": ("Z", "enter", "enter"),
         "rescue-open": ("Z", "enter", "enter", "enter"),
+        "vms": ("V", "down", "down", "right"), "vms-coverage": ("V", "2"), "vms-findings": ("V", "3", "down", "down"),
+        "vms-finding": ("V", "3", "down", "down", "down", "enter"), "vms-changes": ("V", "4", "down", "d"),
+        "vm": ODD_VM, "vm-disks": (*ODD_VM, "2", "down"), "vm-history": (*ODD_VM, "5"), "vm-script": (*ODD_VM, "m"),
+        "vm-back": (*ODD_VM, "5", "down", "w"), "vm-disks-back": (*ODD_VM, "W", "enter"),
         "palette": ("colon", "p", "o", "i"), "points-marked": ("down", "m", "down")}
 
 

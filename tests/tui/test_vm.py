@@ -53,14 +53,14 @@ async def test_history_says_what_changed_and_shows_the_file_then() -> None:
         await press(pilot, "d")
         text = screen_text(pilot)
         assert isinstance(pilot.app.screen, PairScreen) and "memory = 2048" in text and "memory = 4096" in text
-        assert "point 2" in text and "point 3" in text
+        assert "2024-11-13" in text and "2024-11-20" in text
         await press(pilot, "escape", "down", "c")
-        assert "point 2" in screen_text(pilot) and "now" in screen_text(pilot)
+        assert "2024-11-13" in screen_text(pilot) and "now" in screen_text(pilot)
         await press(pilot, "escape", "f")
         assert "memory = 2048" in screen_text(pilot) and "memory = 4096" not in screen_text(pilot)
         await press(pilot, "escape", "enter")
         text = screen_text(pilot)
-        assert isinstance(pilot.app.screen, VmScreen) and "2,048 MiB" in text and "as in point 2" in text
+        assert isinstance(pilot.app.screen, VmScreen) and "2,048 MiB" in text and "as in point 2024-11-13" in text
         await press(pilot, "escape", "down", "enter")
         assert "It was not there then." in screen_text(pilot)
 
@@ -138,7 +138,7 @@ async def test_a_vm_cfg_comes_back_only_after_yes() -> None:
         await press(pilot, "down", "w")
         text = screen_text(pilot)
         assert isinstance(pilot.app.screen, ConfigBackScreen) and "memory 4096 MiB -> 2048 MiB" in text
-        assert "vm.cfg.2024-11-20" in text and "From point 2" in text
+        assert "vm.cfg.2024-11-20" in text and "From point 2024-11-13" in text
         await press(pilot, "enter", *"no", "enter")
         assert not engine.vm_done
         looked = engine.calls.count("vms")

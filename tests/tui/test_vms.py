@@ -185,23 +185,23 @@ async def test_what_changed_between_two_points_and_until_now() -> None:
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await press(pilot, "V", "4", "down", "d")
         text = screen_text(pilot)
-        assert isinstance(pilot.app.screen, VmChangesScreen) and "point 2" in text and "until now" in text
+        assert isinstance(pilot.app.screen, VmChangesScreen) and "2024-11-13" in text and "until now" in text
         assert "1 added, 1 removed, 1 changed" in text and "memory 2048 MiB -> 4096 MiB" in text
         await press(pilot, "4")
         assert "was added" not in screen_text(pilot) and "memory 2048" in screen_text(pilot)
         await press(pilot, "left_square_bracket")
-        assert "point 1" in screen_text(pilot)
+        assert "2024-11-06" in screen_text(pilot)
         await press(pilot, "enter")
         assert isinstance(pilot.app.screen, VmScreen) and "web01" in screen_text(pilot)
         await press(pilot, "escape", "escape", "m", "up", "d")
-        assert "VMs from point 2" in screen_text(pilot) and "to point 3" in screen_text(pilot)
+        assert "VMs from point 2024-11-13" in screen_text(pilot) and "to point 2024-11-20" in screen_text(pilot)
 
 
 async def test_an_inventory_point_opens_as_it_was() -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "V", "4", "enter")
         text = screen_text(pilot)
-        assert "VMs in point 3" in text and "2,048 MiB" in text and "Coverage" not in text
+        assert "VMs in point 2024-11-20" in text and " 2048 " in text and "Coverage" not in text
         await press(pilot, "s")
         assert "take one from the VMs as they are now" in screen_text(pilot)
 

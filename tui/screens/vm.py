@@ -22,8 +22,8 @@ from engine.vms.running import RUNNING, RunState
 from engine.vms.secrets import masked
 from tui.screens.bytes import Pair, PairScreen, sided
 from tui.screens.vmways import VM_DISKS, VM_FACTS, VM_FINDINGS, VM_HELD, VM_HISTORY, VmWays
-from tui.text import Segment, content, point_title, safe
-from tui.vmwords import Held, Seen, fact_lines, kind_word, look_through, place, plain, spec_of, spot
+from tui.text import Segment, content, safe
+from tui.vmwords import Held, Seen, called, fact_lines, kind_word, look_through, place, plain, spec_of, spot, titled
 from tui.widgets.keybar import Hint, KeyBar
 from tui.widgets.rows import RowList, RowSource
 from tui.widgets.viewlist import Findings, ViewList
@@ -163,7 +163,7 @@ class VmScreen(VmWays):
         parts: list[Segment] = [(f"{kind_word(machine).capitalize() if machine.template else 'VM'} ", "head"),
                                 (machine.name, "strong")]
         if self._seen.point is not None:
-            parts += [("  as in ", "dim"), *point_title(self._seen.point, self.rollpoint.now())]
+            parts += [("  as in ", "dim"), *titled(self._seen.point, self.rollpoint.now())]
         elif running is not None and not machine.template:
             known = running.state == RUNNING or running.stopped
             parts.append((f"  {running.state}" if known else f"  running or not is unknown: {running.why}",
@@ -392,7 +392,7 @@ def _said(error: BaseException) -> str:
 
 
 def _numbered(point: RestorePoint | None) -> str:
-    return f"point {point.number}" if point is not None else "now"
+    return called(point) if point is not None else "now"
 
 
 def _hides(machine: Machine | None) -> bool:

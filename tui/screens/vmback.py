@@ -11,8 +11,8 @@ from engine.points import RestorePoint
 from engine.vmpoints.plans import ConfigPlan, ConfigResult, DiskPlan, DiskResult, DiskStep
 from engine.vms.inventory import Machine
 from tui.screens.planned import PlannedDialog
-from tui.text import Line, content, field, plural, point_title, size
-from tui.vmwords import plain, spec_of, spot
+from tui.text import Line, content, field, plural, size
+from tui.vmwords import plain, spec_of, spot, titled
 
 _SHOWN = 40
 
@@ -38,7 +38,7 @@ class ConfigBackScreen(PlannedDialog[ConfigResult, ConfigPlan]):
 
     def plan_rows(self, plan: ConfigPlan) -> list[Line]:
         """Where it goes, what is kept, what becomes of the VM."""
-        rows: list[Line] = [content(*point_title(plan.point, self.rollpoint.now(), "From point")),
+        rows: list[Line] = [content("From ", *titled(plan.point, self.rollpoint.now())),
                             field("VM", (plan.machine.name, "strong")), field("File", spot(plan.path))]
         if plan.aside:
             rows.append(field("Kept as", spot(plan.aside), ("  what is there now", "dim")))
@@ -88,7 +88,7 @@ class DisksBackScreen(PlannedDialog[DiskResult, DiskPlan]):
 
     def plan_rows(self, plan: DiskPlan) -> list[Line]:
         """Each disk, what stays, room."""
-        rows: list[Line] = [content(*point_title(plan.point, self.rollpoint.now(), "From point")),
+        rows: list[Line] = [content("From ", *titled(plan.point, self.rollpoint.now())),
                             field("Of", (plan.machine.name, "strong")), self.running_row(plan.running)]
         for step in plan.steps[:_SHOWN]:
             rows += _step_rows(step)

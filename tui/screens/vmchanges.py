@@ -16,8 +16,8 @@ from engine.vms.changes import ADDED, CHANGED, REMOVED, VmChange
 from tui.jobs import LongJob
 from tui.screens.base import FILTER
 from tui.screens.vmways import VmWays
-from tui.text import Segment, content, error_lines, plural, point_title
-from tui.vmwords import Seen, look_through
+from tui.text import Segment, content, error_lines, plural
+from tui.vmwords import Seen, look_through, titled
 from tui.widgets.fields import Fields
 from tui.widgets.filterline import FilterLine
 from tui.widgets.keybar import Hint, KeyBar
@@ -116,9 +116,9 @@ class VmChangesScreen(VmWays):
     def _say(self) -> None:
         now = self.rollpoint.now()
         parts: list[Segment] = [("VMs since " if self._newer is None else "VMs from ", "head"),
-                                *point_title(self._older, now)]
+                                *titled(self._older, now)]
         parts += [(", until now", "strong")] if self._newer is None else [(", to ", "head"),
-                                                                          *point_title(self._newer, now)]
+                                                                          *titled(self._newer, now)]
         if self._changes is not None and not self._busy:
             counts = Counter(change.kind for change in self._changes)
             said = [f"{counts[kind]} {label.lower()}" for label, kind in _VIEWS[1:] if counts[kind]]

@@ -18,8 +18,8 @@ from engine.vms.findings import VmFinding
 from tui.jobs import LongJob
 from tui.screens.base import FILTER
 from tui.screens.vmways import VM_FINDINGS, VM_HELD, VmWays
-from tui.text import Line, Segment, content, error_lines, plural, point_title
-from tui.vmwords import Held, Seen, look_through, summary
+from tui.text import Line, Segment, content, error_lines, plural
+from tui.vmwords import Held, Seen, look_through, summary, titled
 from tui.widgets.fields import Fields
 from tui.widgets.filterline import FilterLine
 from tui.widgets.keybar import Hint, KeyBar
@@ -224,7 +224,7 @@ class VmsScreen(VmWays):
         """What is shown, and the keys."""
         parts: list[Segment] = [("VMs ", "head")]
         if self._point is not None:
-            parts = [("VMs in ", "head"), *point_title(self._point, self.rollpoint.now())]
+            parts = [("VMs in ", "head"), *titled(self._point, self.rollpoint.now())]
         if self.seen is not None:
             parts.append((f"  {summary(self.seen.inventory)}", ""))
             missing = sum(not part.held for found in self.held.parts.values() for part in found) if self.held else 0

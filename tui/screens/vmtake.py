@@ -13,6 +13,7 @@ from engine.results import SnapshotRequest
 from engine.vms.inventory import Machine
 from tui.screens.job import JobDialog
 from tui.text import Line, content, field, plural, size, stamp
+from tui.vmwords import called
 from tui.widgets.checkline import CheckLine
 from tui.widgets.fields import Fields
 from tui.widgets.keybar import Hint
@@ -60,7 +61,8 @@ class TakeVmPointScreen(JobDialog[RestorePoint]):
 
     def describe(self, result: RestorePoint) -> list[Line]:
         """Which point, and what it takes."""
-        rows: list[Line] = [content((f"Point {result.number} was taken", "good"), "."), Content(""),
+        said = called(result)
+        rows: list[Line] = [content((f"{said[0].upper()}{said[1:]} was taken", "good"), "."), Content(""),
                             field("Time", stamp(result.created)), field("Id", result.id)]
         return [*rows, field("Own size", size(result.own_bytes))] if result.own_bytes is not None else rows
 

@@ -70,7 +70,9 @@ class PointRows:
             return lambda _: look
 
         local = datetime.astimezone
-        found = [Column("No", 4, lambda p: str(p.number), plain("strong"), 0, right=True)]
+        found = [Column("No", 4, lambda p: str(p.number or ""), plain("strong"), 0, right=True)]
+        if points and not any(p.number for p in points):
+            found = []      # points of VMs have none
         if len({p.backend for p in points}) > 1:
             found.append(Column("Kind", 7, lambda p: safe(p.backend), plain("dim"), 2))
         if not self.days:

@@ -79,6 +79,7 @@ class ViewList(Vertical):
         super().__init__(id=id)
         self._views: list[tuple[str, RowSource]] = []
         self._cursors: dict[str, int] = {}
+        self._shown = ""
 
     def compose(self) -> ComposeResult:
         """Choice, list, line."""
@@ -100,13 +101,16 @@ class ViewList(Vertical):
         """Show other views; the one of the same place stays chosen. With `keep` the cursors stay where they are."""
         self._views = list(views)
         if not keep:
-            self._cursors = {}
+            self._cursors, self._shown = {}, ""
         self.bar.show([_label(label, source) for label, source in views])
         self._fill()
 
     def _fill(self) -> None:
         if self._views:
             label, source = self._views[min(self.bar.current, len(self._views) - 1)]
+            if self._shown:     # where the cursor is now: what the list posted about it may not have been heard yet
+                self._cursors[self._shown] = self.rows.cursor
+            self._shown = label
             self.rows.show(source, self._cursors.get(label, 0))
 
     @on(ViewBar.Switched)

@@ -17,13 +17,14 @@ from engine.vms.findings import VmFinding, shown_target
 from engine.vms.inventory import Machine
 from engine.vms.places import DiskState
 from engine.vms.repositories import Repository
-from tui.text import Segment, fit, plural, point_title, size
+from tui.text import Segment, fit, plural, size
 from tui.vmwords import (
     KINDS,
     WARNING,
     Held,
     Seen,
     amount,
+    called,
     disk_line,
     disk_state,
     kind_word,
@@ -33,6 +34,7 @@ from tui.vmwords import (
     plain,
     share,
     spot,
+    titled,
 )
 from tui.widgets.pointrows import PointRows
 from tui.widgets.rows import Row
@@ -132,7 +134,7 @@ class MachineRows(AllRows):
         """Titles and cells of the columns behind the name."""
         if width < NARROW:
             return [("Held", 6), ("!", 3)]
-        found = [("Memory", 10), ("CPUs", 5), ("Disks", 6), ("Size", 9), ("Held", 6), ("!", 3)]
+        found = [("MiB", 9), ("CPUs", 5), ("Disks", 6), ("Size", 9), ("Held", 6), ("!", 3)]
         if width >= WIDE:
             found[4:4] = [("On disk", 9), ("Nets", 5)]
             found.append(("  Type", 20))
@@ -141,7 +143,7 @@ class MachineRows(AllRows):
     def heading(self, width: int) -> Row | None:
         """Column titles."""
         columns = self._columns(width)
-        name = fit(" VM or template", width - sum(cells for _, cells in columns))
+        name = fit(" VM or template", width - 1 - sum(cells for _, cells in columns))
         return [(name + "".join(_cell(title, cells) for title, cells in columns), "head")]
 
     def row(self, index: int, width: int) -> Row:
@@ -152,7 +154,7 @@ class MachineRows(AllRows):
         if node.disk is not None:
             return _disk_row(node.machine.disks[node.disk], width)
         columns = self._columns(width)
-        room = width - sum(cells for _, cells in columns)
+        room = width - 1 - sum(cells for _, cells in columns)     # the last cell may be a scroll bar's
         machine, warnings = node.machine, self.seen.warnings(node.machine)
         mark = "  " if not machine.disks or self._only is not None else "v " if machine.config in self._opened else "> "
         name = f"{machine.name} (template)" if machine.template else machine.name
@@ -167,7 +169,7 @@ class MachineRows(AllRows):
         facts, held = machine.facts, self._held
         parts = held.parts.get(machine.config) if held is not None else None
         whole = parts is not None and all(part.held for part in parts)
-        return {"Memory": (amount(facts.memory, " MiB"), ""), "CPUs": (amount(facts.vcpus), ""),
+        return {"MiB": ("-" if facts.memory is None else str(facts.memory), ""), "CPUs": (amount(facts.vcpus), ""),
                 "Disks": (str(sum(not disk.spec.cdrom for disk in machine.disks)), ""),
                 "Size": (size(machine.apparent), ""), "On disk": (size(machine.allocated), "dim"),
                 "Nets": (str(len(facts.nics)), ""), "Type": (plain(facts.kind), "dim"),
@@ -390,7 +392,7 @@ class VmPointRows(PointRows):
         if point is None:
             return []
         problems = "; ".join(point.problems)
-        return [*point_title(point, self.now), (f"  {point.comment}" if point.comment else "", ""),
+        return [*titled(point, self.now), (f"  {point.comment}" if point.comment else "", ""),
                 (f"  {point.state.upper()}: {problems}" if point.state != "ok" else "", "bad")]
 
 
@@ -405,17 +407,18 @@ class VersionRows(AllRows):
 
     def heading(self, width: int) -> Row | None:
         """Column titles."""
-        return [(fit(f" {'Points':<12}{'Until':<18}What became of it", width), "head")]
+        lead = f"{'Since':<18}{'Until':<18}" if width >= NARROW else f"{'Until':<13}"
+        return [(fit(f" {lead}What became of it", width), "head")]
 
     def row(self, index: int, width: int) -> Row:
         """One version."""
         version = self.versions[index]
-        first, last = version.first.number, version.last.number
-        numbers = str(first) if first == last else f"{first} to {last}"
-        until = version.last.created.astimezone().strftime("%Y-%m-%d %H:%M")
+        first, last = (point.created.astimezone() for point in (version.first, version.last))
         words, look = self._words(version, index)
-        return [(" " + fit(numbers, 11) + " ", "strong" if version.current else ""), (f"{until:<18}", "dim"),
-                (fit(words, max(1, width - 32)), look)]
+        since = f"{first:%Y-%m-%d %H:%M}  " if width >= NARROW else ""
+        until = "the newest" if version.current else "" if version.points == 1 else f"{last:%Y-%m-%d %H:%M}"
+        lead = f" {since}{until if width >= NARROW else f'{last:%m-%d %H:%M}':<{18 if since else 13}}"
+        return [(lead, "strong" if version.current else "dim"), (fit(words, max(1, width - len(lead) - 1)), look)]
 
     def _words(self, version: VmVersion, index: int) -> Segment:
         if version.machine is None:
@@ -430,4 +433,4 @@ class VersionRows(AllRows):
         version = self.versions[index]
         words, look = self._words(version, index)
         span = f"in {plural(version.points, 'point')}" + ("" if not version.current else ", also the newest")
-        return [(f"point {version.last.number}", "strong"), (f"  {span}  ", "dim"), (words, look)]
+        return [(called(version.last), "strong"), (f"  {span}  ", "dim"), (words, look)]
