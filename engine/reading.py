@@ -240,11 +240,13 @@ class Reader(Session):
         with clean_errors():
             return bootpieces.status(self.config)
 
+    @of_any_backend
     def boot_of(self, point: RestorePoint) -> BootShown:
         """Return the boot pieces of a point beside those of the disks that are here."""
         with clean_errors():
             return bootpieces.show(self._settled(), self.config, point)
 
+    @of_any_backend
     def boot_kept(self, point: RestorePoint, name: str) -> Kept:
         """Return a file of a point's boot pieces: an image, a text, or ``facts/NAME`` (see bootlook.kept)."""
         with clean_errors():
@@ -255,11 +257,13 @@ class Reader(Session):
         with clean_errors():
             return bootlook.present(disk, offset, length)
 
+    @of_any_backend
     def boot_layout(self, point: RestorePoint | None) -> tuple[Layout, ...]:
         """Return the texts about the disks as a point keeps them and as they are now (None: only now)."""
         with clean_errors():
             return bootlook.layout(None if point is None else self._settled(), self.config, point)
 
+    @of_any_backend
     def boot_loaders(self, point: RestorePoint | None) -> tuple[Loader, ...]:
         """Return the EFI programs of the live system, beside those of a point (None: only those of now)."""
         if point is None:

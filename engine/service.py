@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from engine import adopting, nextboot, points, retention, rollback, scopes, targets
+from engine import adopting, nextboot, points, retention, rollback, scopes, storagemounts, targets
 from engine.adopting import Adoption
 from engine.backends import Trouble
 from engine.config import Retention
@@ -337,6 +337,7 @@ class Engine(Taker):
         self._audit(store, "repair", "", "damage" if report.left else "done", "; ".join(report.done))
         return report
 
+    @of_any_backend
     def mount(self, point: RestorePoint, where: str, job: Job) -> None:
         """Mount a point read-only on a directory, until `umount`."""
         store = self._store
@@ -345,6 +346,9 @@ class Engine(Taker):
 
     def umount(self, where: str) -> None:
         """End a `mount`."""
+        with clean_errors():
+            if storagemounts.umount(os.path.abspath(os.fsencode(where))):
+                return
         store = self._store
         with clean_errors(), store.write_lock("umount"):
             mounted.umount(store, os.path.abspath(os.fsencode(where)))

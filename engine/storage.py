@@ -8,9 +8,9 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import ParamSpec, TypeVar
+from typing import NoReturn, ParamSpec, TypeVar
 
-from engine import backends, retention, rollback, scopes, storageback
+from engine import backends, retention, rollback, scopes, storageback, storagemounts
 from engine.backend import Losses, NativePlan
 from engine.config import Retention
 from engine.errors import ChangedError, RefusedError, RollpointError, UsageError
@@ -124,6 +124,19 @@ class Storage(Looking):
         for ident, why in failed:
             self._note("delete", ident, "failed", why)
         return PruneResult(tuple(removed), tuple(failed), freed)
+
+    def mount(self, point: RestorePoint, where: str, job: Job) -> None:
+        """Show a point at a directory, read-only, until `umount`."""
+        target = storagemounts.check(os.path.abspath(os.fsencode(where)))
+        with self.opened(point, job) as opened:
+            storagemounts.mount(opened, point, target)
+
+    def boot_of(self, point: RestorePoint, *_: object) -> NoReturn:
+        """Refuse: snapshots hold file systems, and nothing of the disks around them."""
+        raise RefusedError(f"point {point.id} is a snapshot of volumes: it has no boot sectors",
+                           hint="points of the replica have")
+
+    boot_kept = boot_layout = boot_loaders = boot_of
 
     def verify(self, points: Sequence[RestorePoint], job: Job, *, data: bool = False) -> VerifyReport:
         """Refuse: what storage keeps, it checks itself."""

@@ -452,3 +452,26 @@ def test_native_is_planned_and_done_through_the_engine(machine: BtrfsMachine) ->
     engine.storage.set_back(plan, Job())
     levels, pending, troubles = engine.storage.levels()
     assert [level.backend for level in levels] == ["btrfs"] and len(pending) == 2 and troubles == []
+
+
+def test_a_point_is_mounted_for_everybody_until_it_is_unmounted(machine: BtrfsMachine) -> None:
+    first_state(machine)
+    then = state(machine)
+    point = machine.take()
+    second_state(machine)
+    engine, where = machine.engine(), machine.place / "shown"
+    where.mkdir()
+    engine.mount(point, str(where), Job())
+    for place in ("etc", "home", "srv"):
+        must_equal(then[place], record(str(where / place)), place)  # type: ignore[arg-type]
+    with pytest.raises(OSError, match="Read-only"):
+        (where / "home/new").write_text("x")
+    assert machine.backend().losses([point]).blocked, "what is mounted is not deleted"
+    with pytest.raises(UsageError, match="no empty directory"):
+        engine.mount(point, str(where), Job())
+    with open(where / "etc/conf"), pytest.raises(RollpointError, match="cannot be unmounted"):
+        engine.umount(str(where))
+    engine.umount(str(where))
+    assert os.listdir(where) == [] and not machine.backend().losses([point]).blocked
+    with pytest.raises(RollpointError):
+        engine.umount(str(where))

@@ -117,7 +117,8 @@ def _removed(context: Context, result: PruneResult, document: dict[str, Any]) ->
     for name, why in result.failed:
         if not any(name in warning for warning in context.warnings):
             context.warn(f"point {name} could not be removed: {why}")
-    context.out.info(f"{_points(len(result.removed))} removed; {human_size(result.freed)} freed.")
+    freed = f"; {human_size(result.freed)} freed" if result.freed or "losses" not in document else ""
+    context.out.info(f"{_points(len(result.removed))} removed{freed}.")
     return Answer({**document, "removed": list(result.removed), "freed": result.freed,
                    "failed": [{"id": name, "reason": message(why)} for name, why in result.failed]})
 
