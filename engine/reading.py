@@ -9,12 +9,13 @@ from typing import IO
 
 from engine import audit, backends, bootlook, bootpieces, nextboot, points, rollback, scopes, software, targets
 from engine.audit import AuditEntry
+from engine.backend import Level, Losses, NativePlan
 from engine.backends import Listing, Trouble
 from engine.bootlook import Kept, Layout, Loader
 from engine.bootpieces import BootShown, BootStatus
 from engine.config import settings
 from engine.entries import Change, Diff, Entry, Kind, Life, Version, compare
-from engine.errors import RollpointError, UsageError
+from engine.errors import RefusedError, RollpointError, UsageError
 from engine.events import Job
 from engine.points import RestorePoint
 from engine.replica import bootsaved, query, room
@@ -82,6 +83,31 @@ class Reader(Session):
                 raise
             trouble = Trouble(REPLICA, message(error.message), message(error.hint))
             return Listing(found.points, (trouble, *found.troubles))
+
+    def levels(self) -> tuple[list[Level], list[str], list[Trouble]]:
+        """Return how full what snapshots live in is, what has begun and is not finished (in sentences), and which
+        backends cannot say."""
+        return self.storage.levels()
+
+    def native_plan(self, point: RestorePoint) -> NativePlan:
+        """Return what setting the volumes of a point themselves back would do; touches nothing. Raises RefusedError
+        where its storage cannot."""
+        if point.backend == REPLICA:
+            raise RefusedError("points of the replica have no volume to set back", hint="roll back by content")
+        return self.storage.native_plan(point)
+
+    def losses(self, victims: Sequence[RestorePoint]) -> dict[str, Losses]:
+        """Return by backend what deleting these snapshots of the storage comes to (see engine.backend.Losses)."""
+        names = dict.fromkeys(p.backend for p in victims if p.backend != REPLICA)
+        return {name: self.storage.losses([p for p in victims if p.backend == name]) for name in names}
+
+    def find_in(self, point: RestorePoint, pattern: str) -> Iterator[Entry]:
+        """Yield what fits a pattern in one point, of whatever backend, in path order."""
+        yield from self.storage.find_in(point, pattern)
+
+    def history_in(self, backend: str, path: bytes) -> list[Version]:
+        """Return the versions of a path over the snapshots of a backend, the newest first; each is opened for it."""
+        return self.storage.history_in(backend, path)
 
     def resolve(self, spec: str, backend: str | None = None) -> RestorePoint:
         """Return the point that an id, a unique prefix, a number or ``latest`` names, of any backend or of one.

@@ -10,6 +10,7 @@ from typing import Any
 
 from engine import adopting, nextboot, points, retention, rollback, scopes, storagemounts, targets
 from engine.adopting import Adoption
+from engine.backend import NativePlan
 from engine.backends import Trouble
 from engine.config import Retention
 from engine.configsave import save_rules
@@ -161,6 +162,11 @@ class Engine(Taker):
         self._audit(store, verb, point.id, "differences" if done.differences else "done", "; ".join(done.boot))
         return RollbackResult(point, safety, done.count, not done.differences, done.differences, done.seconds,
                               done.verdict, done.boot, tuple(entry.get("reboot", ())), done.adjusted)
+
+    def set_back(self, plan: NativePlan, job: Job) -> list[str]:
+        """Set the volumes of a point themselves back, as planned; returns what was done, in sentences. Raises
+        ChangedError when the plan is stale."""
+        return self.storage.set_back(plan, job)
 
     def resume(self, job: Job) -> RollbackResult:
         """Finish an interrupted rollback."""
