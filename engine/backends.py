@@ -98,6 +98,11 @@ def of(config: Config) -> list[Backend]:
     return [kind.make(config) for kind in _KINDS if kind.wanted(config) and kind.known]
 
 
+def any_wanted(config: Config) -> bool:
+    """Whether there is anything to ask besides the replica."""
+    return any(kind.wanted(config) and kind.known for kind in _KINDS)
+
+
 def get(config: Config, name: str) -> Backend:
     """Return one backend by its name. Raises UsageError for an unknown one, RefusedError when the configuration says
     that there is to be nothing of it."""

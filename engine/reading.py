@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from engine import audit, backends, bootlook, bootpieces, nextboot, points, rollback, scopes, software, targets
 from engine.audit import AuditEntry
@@ -14,6 +14,7 @@ from engine.backends import Listing, Trouble
 from engine.bootlook import Kept, Layout, Loader
 from engine.bootpieces import BootShown, BootStatus
 from engine.config import settings
+from engine.dispatch import REPLICA, of_any_backend
 from engine.entries import Change, Diff, Entry, Kind, Life, Version, compare
 from engine.errors import RefusedError, RollpointError, UsageError
 from engine.events import Job
@@ -22,9 +23,10 @@ from engine.replica import bootsaved, query, room
 from engine.replica.content import Contents
 from engine.results import FileContent, Measure, ScopeChoice, Software, StoreStatus
 from engine.session import Session, clean_errors
-from engine.storage import Storage, of_any_backend
-from engine.storagelook import REPLICA
 from engine.text import message, printable, shown_path
+
+if TYPE_CHECKING:
+    from engine.storage import Storage
 
 
 class Reader(Session):
@@ -66,6 +68,8 @@ class Reader(Session):
     @property
     def storage(self) -> Storage:
         """The same verbs for the points that the storage keeps (ZFS, LVM, btrfs)."""
+        from engine.storage import Storage  # most machines have no such points, and need none of it
+
         return Storage(self.config)
 
     def listing(self, backend: str | None = None) -> Listing:
@@ -75,6 +79,8 @@ class Reader(Session):
             return Listing(tuple(self.points()))
         if backend is not None:
             return self.storage.listing(only=backend)
+        if not backends.any_wanted(self.config):
+            return Listing(tuple(self.points()))
         try:
             return self.storage.listing(self.points())
         except RollpointError as error:
@@ -118,10 +124,10 @@ class Reader(Session):
             kept: list[RestorePoint] = self.points()
         except UsageError:
             kept = []
-            if not backends.of(self.config):
+            if not backends.any_wanted(self.config):
                 raise
-        if (kept and (spec == points.LATEST or any(spec in (p.id, str(p.number)) for p in kept))) or not backends.of(
-                self.config):
+        if (kept and (spec == points.LATEST or any(spec in (p.id, str(p.number)) for p in kept))) or (
+                not backends.any_wanted(self.config)):
             return points.resolve(kept, spec)
         return self._one_of(self.storage.listing(kept), spec)
 

@@ -8,12 +8,13 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from engine import adopting, nextboot, points, retention, rollback, scopes, storagemounts, targets
+from engine import adopting, nextboot, points, retention, rollback, scopes, targets
 from engine.adopting import Adoption
 from engine.backend import NativePlan
 from engine.backends import Trouble
 from engine.config import Retention
 from engine.configsave import save_rules
+from engine.dispatch import REPLICA, of_any_backend
 from engine.errors import ChangedError, RefusedError, UsageError
 from engine.events import Job
 from engine.points import RestorePoint
@@ -35,8 +36,6 @@ from engine.results import (
 from engine.rollback import Applied
 from engine.scopes import Scope
 from engine.session import clean_errors
-from engine.storage import of_any_backend
-from engine.storagelook import REPLICA
 from engine.taking import Taker
 from engine.text import printable
 
@@ -352,6 +351,8 @@ class Engine(Taker):
 
     def umount(self, where: str) -> None:
         """End a `mount`."""
+        from engine import storagemounts
+
         with clean_errors():
             if storagemounts.umount(os.path.abspath(os.fsencode(where))):
                 return
