@@ -52,14 +52,24 @@ def _point(id_: str, owner: str, some: Sequence[Snapshot], datasets: Mapping[str
     doc: dict[str, Any] = {"reason": props[0]["reason"]} if props[0].get("reason") else {}
     return RestorePoint(
         id_, BACKEND, 0, min(one.created for one in ordered), comment=_first(props, "comment"),
-        tags=tuple(filter(None, _first(props, "tags").split(","))),
+        tags=apart(_first(props, "tags")),
         pinned=any(p.get("pinned") == PINNED for p in props),
         # The snapshots are of different data sets, which share nothing that one of these snapshots alone holds: here,
         # and only here, the sum is what destroying the point frees.
         own_bytes=sum(one.used for one in ordered),
         problems=tuple(f"{one.full_name} is to be destroyed as soon as its last hold or clone is gone"
                        for one in ordered if one.deferred),
-        doc=doc, owner=owner or "", parts=tuple(_part(one, datasets, places) for one in ordered))
+        doc=doc, owner=owner, parts=tuple(_part(one, datasets, places) for one in ordered))
+
+
+def joined(tags: Iterable[str]) -> str:
+    """Return tags as one text; a comma in one of them survives."""
+    return ",".join(tag.replace(",", "%2C") for tag in tags)
+
+
+def apart(text: str) -> tuple[str, ...]:
+    """Return the tags that `joined` has made a text of."""
+    return tuple(tag.replace("%2C", ",") for tag in text.split(",") if tag)
 
 
 def _first(props: Iterable[Mapping[str, str]], key: str) -> str:

@@ -11,7 +11,7 @@ from engine.events import Job
 from engine.results import SnapshotRequest
 from engine.volumes.zfsdestroy import HOLD, destroy
 from engine.volumes.zfslist import FILESYSTEM, VOLUME, Dataset, Pool, Snapshot, everything, holds
-from engine.volumes.zfspoints import PINNED
+from engine.volumes.zfspoints import PINNED, joined
 from engine.volumes.zfstool import CHANGE_SECONDS, batches, encoded, zfs
 
 FULL_PERCENT = 95.0
@@ -31,7 +31,7 @@ class Taking:
     def take(self, request: SnapshotRequest, pools: Mapping[str, Pool], job: Job) -> None:
         """Take the snapshots and hold them where the point is to be pinned; all or none. Raises RollpointError, which
         names what could not be taken back."""
-        props = {"id": self.id, "comment": request.comment, "tags": ",".join(request.tags), "reason": request.reason,
+        props = {"id": self.id, "comment": request.comment, "tags": joined(request.tags), "reason": request.reason,
                  "pinned": PINNED if request.pin else ""}
         if len(self._wanted) > 1:
             job.warn(f"the data sets lie in {len(self._wanted)} pools ({', '.join(self._wanted)}): each pool's are of "

@@ -35,7 +35,12 @@ def _run(tool: str, words: Sequence[str], seconds: float, ok: Sequence[int]) -> 
     try:
         return call([tool, *words], ok=ok, timeout=seconds).decode("utf-8", "surrogateescape")
     except ToolError as error:
-        raise ToolError([tool, *words], error.status, error.stderr, hint=_hint(error)) from None
+        failed = ToolError([tool, *words], error.status, error.stderr, hint=_hint(error))
+        first = error.stderr.strip().partition("\n")[0]     # what follows are names, and advice to use -r or -R
+        if first:
+            failed.message = f"{tool} {words[0]} failed with status {error.status}: {first}"
+            failed.args = (failed.message,)
+        raise failed from None
 
 
 def _hint(error: ToolError) -> str:

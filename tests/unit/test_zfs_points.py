@@ -13,7 +13,8 @@ from engine.events import Job
 from engine.points import RestorePoint
 from engine.volumes import zfsback
 from engine.volumes.zfslist import COLUMNS, Dataset, Everything, Pool, parsed, rows
-from engine.volumes.zfspoints import points
+from engine.volumes.zfspoints import apart, joined, points
+from engine.volumes.zfstool import decoded, encoded
 
 ID, OTHER = "2026-11-20_17-00-00-zfs", "2026-11-20_18-00-00-zfs"
 POOLS = {name: Pool(name, guid, 1000, 10, 990, 1.0, 0, "ONLINE", False) for name, guid in
@@ -88,6 +89,11 @@ def test_a_pin_a_comment_and_a_deferred_destroy_are_told() -> None:
     assert (point.pinned, point.comment, point.tags) == (True, "50 %", ("x", "y"))
     assert "as soon as its last hold or clone is gone" in point.problems[0]
     assert not listed(row("tank@a", 1, 5, pinned=""))["zfs:tank@a"].pinned
+
+
+def test_tags_with_commas_stay_apart() -> None:
+    tags = ("one", "a, b", "50 %")
+    assert apart(decoded(encoded(joined(tags)))) == tags and apart("") == ()
 
 
 # --- setting back --------------------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ def test_without_a_tool_what_is_named_is_an_error_and_auto_says_nothing(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.volumes.zfs._MODULE", str(tmp_path / "no module"))
     monkeypatch.setattr("engine.run.environment", lambda: {"PATH": str(tmp_path), "LC_ALL": "C"})
-    with pytest.raises(RollpointError, match="zfs failed with status 127: not installed") as caught:
+    with pytest.raises(RollpointError, match="zfs list failed with status 127: not installed") as caught:
         backend().points()
     assert "zfsutils-linux" in caught.value.hint
     assert backend("auto").points() == [] and backend("auto").levels() == [] and backend("auto").pending() == []
@@ -194,6 +194,34 @@ def test_a_place_is_where_a_data_set_is_seen() -> None:
              mount(b"/hidden", b"/dev/sda1", b"ext4"), mount(b"/home/.zfs/snapshot/a", b"tank/home@a")]
     assert places(b"/", table) == {"tank/root": b"", "tank/home": b"home"}
     assert places(b"/srv", table) == {"tank/home": b"home"}
+
+
+RECORDED = Path(__file__).parent / "zfs_2_1"
+
+
+def test_what_a_real_zfs_said_is_understood(fake: Fake) -> None:
+    """Recorded in the lab from OpenZFS 2.1.11, with all that tests/lab/zfs_guest.py has made by then."""
+    fake(f"""case "$*" in
+        *"-t snapshot -o"*) grep -P -A1 "\tsnapshot\t" {RECORDED}/list | grep -Pv "\t(filesystem|volume)\t|^--";;
+        list*) cat {RECORDED}/list;;
+        holds*) cat {RECORDED}/holds;; esac""", f"cat {RECORDED}/pools")
+    found = {p.id: p for p in backend("tank", "tank/home", "tank/home/deep", "tank/my data.a:b-c_d", "tank/vm",
+                                      "tank/clone", "second").points()}
+    first = found["2026-11-20_17-25-04-zfs"]
+    assert [p.volume for p in first.parts] == ["tank", "tank/home", "tank/my data.a:b-c_d", "tank/vm", "tank/home/deep"]
+    assert (first.comment, first.tags, first.pinned, first.owner) == ("100%25 \u2028", ("one", "two"), False, "")
+    assert first.created.isoformat() == "2026-11-20T17:25:05+00:00" and first.own_bytes == 4 * 17920 + 20480
+    home = first.parts[1]
+    assert home.facts["clones"] == ["tank/clone"] and home.facts["holds"] == 1
+    assert {id_: (p.owner, p.comment, len(p.parts)) for id_, p in found.items() if p.owner} == {
+        "zfs:tank@autosnap_2026-01-02_03:04:05_daily": ("sanoid", "", 6),
+        "zfs:tank/home@with space": ("unknown", "by hand\n\ttab", 1)}
+    levels = {level.name: (level.percent, level.state) for level in backend("tank", "second").levels()}
+    assert levels == {"tank": (0.0, "ok"), "second": (6.0, "ok")}
+    losses = backend().losses([first])
+    reasons = " | ".join(f.text for f in losses.findings)
+    assert losses.blocked and "held by backup-job" in reasons and "tank/clone is made of" in reasons
+    assert "zfs promote tank/clone" in " | ".join(f.hint for f in losses.findings)
 
 
 # --- destroying and taking -----------------------------------------------------------------------------------------
