@@ -1,6 +1,7 @@
-"""Runs inside the guest: the verbs of the LVM backend on rollpoint.pyz, each answer one JSON document.
+"""Runs inside the guest: the verbs of the LVM backend, each answer one JSON document.
 
-    python3 lvm_verbs.py PYZ VOLUMES VERB [WORD…]       VOLUMES: as in the configuration, with commas between
+    python3 lvm_verbs.py PLACE VOLUMES VERB [WORD…]     PLACE: rollpoint.pyz, or what it was unpacked into;
+                                                        VOLUMES: as in the configuration, with commas between
 
 An error of Rollpoint's is an answer too: {"error": its class, "message": …, "hint": …}.
 """
