@@ -44,12 +44,15 @@ def point(name: str):  # type: ignore[no-untyped-def]
     return next(p for p in backend.points() if name in (p.id, p.comment))
 
 
-def record(name: str) -> dict[str, str]:
-    """Return the record of each place of a point."""
-    with backend.open(point(name), job) as opened:
-        return {place.decode(): call(opened.space.wrap(
-            ["sh", "/run/record", os.path.join(opened.inside, place)]), timeout=300).decode()
-            for place in opened.places}
+def record(*names: str) -> list[dict[str, str]]:
+    """Return the record of each place of points."""
+    found = []
+    for name in names:
+        with backend.open(point(name), job) as opened:
+            found.append({place.decode(): call(opened.space.wrap(
+                ["sh", "/run/record", os.path.join(opened.inside, place)]), timeout=300).decode()
+                for place in opened.places})
+    return found
 
 
 def copy(name: str, path: str, to: str) -> None:

@@ -76,6 +76,15 @@ class Case:
         self.warnings = said["warnings"]
         return said["answer"]
 
+    def command(self, *words: str) -> Any:
+        """Run Rollpoint as an admin does, and return its document."""
+        self.machine.put("/run/config.yaml", b"""store: /srv/store
+lvm: {volumes: [my-vg/da-ta, my-vg/thin, my-vg/xdata]}
+retention: {min_keep: 2, min_age: 0, max_age: 1, max_store_ratio: null}
+""")
+        return json.loads(self.machine.run(["python3", UNPACKED, "--config", "/run/config.yaml", "--json", *words],
+                                           timeout=900).out)
+
     def live(self, place: str) -> str:
         """Return the record of a mounted volume."""
         return self.machine.sh(f"sh /run/record /{place}")
@@ -113,6 +122,7 @@ def test_snapshots_of_logical_volumes(lab_image: Image, lab_place: str, lab: Lab
         machine.sh(_SETUP + _MOUNT, timeout=900)
         records = _three_points(case)
         _looked_into(case, records)
+        _by_command_line(case, records)
         _annotated(case)
         _what_fails_half_way_is_taken_back(case)
         _deleted(case)
@@ -153,11 +163,34 @@ def _looked_into(case: Case, records: list[dict[str, str]]) -> None:
     points = case.points()
     assert sorted(points) == ["state 1", "state 2", "state 3"]
     before = case.volumes()
-    for number, record in enumerate(records, 1):
-        assert case.verb("record", f"state {number}") == record
+    assert case.verb("record", "state 1", "state 2", "state 3") == records
     assert case.volumes() == before         # thin ones are not active any more, nothing is read-only or open
     case.verb("copy", "state 1", "xdata/gone", "/run/gone")
     assert case.machine.get("/run/gone") == b"one\n"
+
+
+def _by_command_line(case: Case, records: list[dict[str, str]]) -> None:
+    """What an admin types; with a way back by content, and forward again."""
+    ids = {name: point["id"] for name, point in case.points().items()}
+    listed = case.command("list")
+    assert {p["id"] for p in listed["points"]} == set(ids.values()) and listed["troubles"] == []
+    assert {p["place"] for p in listed["points"][0]["lvm"]["parts"]} == {"/data", "/thin", "/xdata"}
+    said = case.command("diff", ids["state 1"], ids["state 2"])
+    paths = {c["path"] for c in said["changes"]}
+    assert {f"/{d}/{name}" for d in PLACES for name in ("file", "gone", "big", "dir/old", "new")} <= paths
+    assert not [p for p in paths if p.endswith(("link", "odd name"))], paths
+    case.command("restore", ids["state 1"], "--to", "/run/out", "/data/file")
+    assert case.machine.get("/run/out/data/file") == b"one\n"
+    for name, record, more in (("state 1", records[0], ()), ("state 3", records[2], ("--no-safety-point",))):
+        case.command("rollback", ids[name], "--scope", "fs=/thin", "--yes", *more)
+        assert case.live("thin") == record["thin"]
+        assert (case.live("data"), case.live("xdata")) == (records[2]["data"], records[2]["xdata"])
+    safety = [p for name, p in case.points().items() if name == f"before the rollback to {ids['state 1']}"]
+    assert len(safety) == 1 and safety[0]["tags"] == ["safety"], safety
+    case.command("delete", safety[0]["id"], "--yes")
+    fates = {f["id"]: (f["keep"], f["rule"]) for f in case.command("prune", "--backend", "lvm", "--dry-run")["fates"]}
+    assert fates == {ids["state 1"]: (False, "older than 1 s"), ids["state 2"]: (True, "one of the newest 2"),
+                     ids["state 3"]: (True, "one of the newest 2")}, fates
 
 
 def _annotated(case: Case) -> None:
@@ -256,7 +289,7 @@ def _siblings(case: Case, records: list[dict[str, str]]) -> None:
     point = case.points()["state 1"]
     assert [p["facts"]["kind"] for p in point["parts"]] == ["thick", "orphan", "thick"] and point["state"] == "ok"
     assert [p["volume"] for p in point["parts"]] == VOLUMES.split(",")
-    assert case.verb("record", "state 1") == records[0]
+    assert case.verb("record", "state 1") == records[:1]
     plan = case.verb("native", "state 1")
     assert ["has forgotten that my-vg/thin-rp-" in f["text"] for f in plan["findings"] if f["level"] == "blocker"] == [
         True]
