@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import ChangedError, RollpointError
+from engine.errors import CancelledError, ChangedError, RollpointError
 from engine.events import Job
 from tests.unit.lvm_case import HOME, ID, OURS, ROOT, backend, prepared
 from tests.unit.lvm_tools import GIB, MIB, Row, Tools, pool, row, thick, thin
@@ -116,3 +116,40 @@ def test_how_full_pools_and_groups_are(tools: Tools) -> None:
                               "820 MiB")
     tools.report(ROOT | {"vg_free": str(500 * MIB)})
     assert backend().levels()[-1].state == "full"
+
+
+def test_into_a_volume_that_is_not_active_nothing_can_be_copied(tools: Tools) -> None:
+    tools.report(row("root", "owi---s---", role="public,origin,thickorigin"), OURS[0])
+    kind = backend("my-vg/root")
+    plan = kind.native(kind.points()[0])
+    assert plan.when == "when my-vg/root is next activated"
+    assert any("my-vg/root is not active: the merge waits" in f.text for f in plan.findings)
+    tools.then("lvconvert", row("root", "Owi---s---", role="public,origin"),
+               {**OURS[0], "lv_name": "[root-rp-1]", "lv_attr": "Swi---s---", "lv_merging": "merging"})
+    assert kind.set_back(plan, Job()) == [
+        "my-vg/root-rp-1 waits to be merged into my-vg/root, when that is next activated"]
+
+
+def test_a_merge_is_followed_to_its_end_and_cannot_be_stopped(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = ROOT | {"lv_device_open": "", "lv_attr": "owi-a-s---"}
+    under_way = [{**closed, "lv_attr": "Owi-a-s---"},
+                 {**OURS[0], "lv_name": "[root-rp-1]", "lv_attr": "Swi-a-s---", "lv_merging": "merging"}]
+    fills = iter(["80.00", "50.00", "20.00", ""])
+
+    def later(_seconds: float) -> None:
+        fill = next(fills)
+        tools.report(*([under_way[0], {**under_way[1], "snap_percent": fill}] if fill else [ROOT]))
+
+    monkeypatch.setattr("engine.volumes.lvmmerge.sleep", later)
+    tools.report(closed, OURS[0])
+    tools.then("lvconvert", *under_way)
+    kind = backend("my-vg/root")
+    plan, seen = kind.native(kind.points()[0]), list[int]()
+    job = Job(on_progress=lambda progress: seen.append(progress.done))
+    assert kind.set_back(plan, job) == ["my-vg/root is as it was when my-vg/root-rp-1 was taken, which is used up"]
+    assert seen == [0, 90, 20, 50, 80] and plan.when == "at once"
+    tools.report(closed, OURS[0])
+    stopped = Job()
+    stopped.on_progress = lambda progress: stopped.cancel()
+    with pytest.raises(CancelledError, match="the merge into my-vg/root cannot be stopped"):
+        kind.set_back(plan, stopped)
