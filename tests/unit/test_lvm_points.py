@@ -253,11 +253,12 @@ def test_the_volume_of_the_store_is_never_taken(tools: Tools, tmp_path: Path) ->
 
     device = os.stat(tmp_path).st_dev
     tools.report(ROOT | {"lv_kernel_major": str(os.major(device)) or "1", "lv_kernel_minor": str(os.minor(device))})
-    kind = LvmBackend(Config(store=str(tmp_path / "not yet/made"), lvm=Lvm(volumes=("my-vg/root",))))
     if os.major(device) == 0:
         pytest.skip("CANNOT RUN: the temporary directory has no block device")
     with pytest.raises(RefusedError, match="the store lies on it"):
-        kind.take(SnapshotRequest(), Job())
+        LvmBackend(Config(store=str(tmp_path), lvm=Lvm(("my-vg/root",)))).take(SnapshotRequest(), Job())
+    with pytest.raises(RollpointError, match="lvs does not list"):      # nothing is written to what is not there
+        LvmBackend(Config(store=str(tmp_path / "none"), lvm=Lvm(("my-vg/root",)))).take(SnapshotRequest(), Job())
 
 
 @pytest.mark.parametrize("stuck", [False, True])
