@@ -8,9 +8,9 @@ a thin one LVM has forgotten that the other thin snapshots of that volume are sn
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from time import monotonic, sleep
 
 from engine.backend import NativePlan
 from engine.errors import CancelledError, ChangedError, RefusedError, RollpointError, ToolError
@@ -38,8 +38,13 @@ class _Case:
 
     @property
     def waits(self) -> bool:
-        """Whether the origin is open, so that the merge begins when it is next activated."""
-        return self.origin is not None and self.origin.open
+        """Whether the merge begins when the origin is next activated: it is open now, or not active at all."""
+        return self.origin is not None and (self.origin.open or self.sleeping)
+
+    @property
+    def sleeping(self) -> bool:
+        """Whether the origin of a thick snapshot is not active: nothing can be copied to it."""
+        return self.origin is not None and self.snapshot.kind == "thick" and not self.origin.active
 
     @property
     def coming_back(self) -> int:
@@ -101,7 +106,8 @@ def _findings(case: _Case, volumes: Sequence[Lv]) -> Iterator[Finding]:
             yield Finding("warning", "whether the initramfs holds dm-snapshot, which the merge at the next boot needs, "
                           "could not be seen")
     if case.waits and origin is not None:
-        yield Finding("warning", f"{origin.full_name} is open: the merge waits for its next activation, cannot be "
+        state = "not active" if case.sleeping else "open"
+        yield Finding("warning", f"{origin.full_name} is {state}: the merge waits for its next activation, cannot be "
                       "cancelled from now on, and what is written until then is lost")
     if case.siblings and one.kind == "thin":
         names = ", ".join(s.lv.full_name for s in case.siblings)
@@ -149,6 +155,8 @@ def _when(cases: Sequence[_Case]) -> str:
         name = case.snapshot.origin_name
         if not case.waits:
             said.append(f"{name}: at once" if len(cases) > 1 else "at once")
+        elif case.sleeping:
+            said.append(f"when {name} is next activated")
         elif case.place in (b"", b"usr", b"var"):
             said.append(f"when {name} is next activated: at the next boot")
         else:
@@ -188,7 +196,7 @@ def set_back(agreed: NativePlan, fresh: NativePlan, job: Job) -> list[str]:
 
 def _followed(case: _Case, job: Job) -> str:
     """Wait for the end of a merge that has begun; returns what has come of it."""
-    one, least, since = case.snapshot, 101.0, time.monotonic()
+    one, least, since = case.snapshot, 101.0, monotonic()
     while True:
         volumes = listed()
         now = next((s for s in snapshots(volumes) if s.lv.uuid == one.lv.uuid), None)
@@ -197,16 +205,16 @@ def _followed(case: _Case, job: Job) -> str:
         if now.damaged:
             raise RollpointError(now.damaged, hint="see `lvs -a` and the kernel's messages")
         origin = next((lv for lv in volumes if lv.full_name == one.origin_name), None)
-        if origin is None or origin.open or not now.lv.merging:
+        if origin is None or origin.open or not origin.active or not now.lv.merging:
             return message(f"{one.lv.full_name} waits to be merged into {one.origin_name}, when that is next activated")
         fill = now.lv.snap_fill if now.lv.snap_fill is not None else 100.0
         if fill < least:
-            least, since = fill, time.monotonic()
-        elif time.monotonic() - since > _PATIENCE:
+            least, since = fill, monotonic()
+        elif monotonic() - since > _PATIENCE:
             return message(f"{merge_state(now, volumes)}; it goes on in the background")
         try:
             job.progress("copying back", round(100 - fill), 100, current=one.origin_name.encode())
         except CancelledError as error:
             raise CancelledError(message(f"the merge into {one.origin_name} cannot be stopped: it goes on in the "
                                          "background")) from error
-        time.sleep(1)
+        sleep(1)

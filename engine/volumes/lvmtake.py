@@ -102,6 +102,8 @@ def against(config: Config, origin: Lv, volumes: Sequence[Lv], found: Sequence[S
     """Return why no snapshot of a volume can be taken, "" when it can."""
     if any(s.lv.uuid == origin.uuid for s in found):
         return "it is itself a snapshot"
+    if _holds(origin, config.store):
+        return "the store lies on it: it would grow into the snapshot, and go back with the volume"
     if origin.thin:
         if origin.merging:
             return "a snapshot is being merged into it"
@@ -111,8 +113,6 @@ def against(config: Config, origin: Lv, volumes: Sequence[Lv], found: Sequence[S
         return "a snapshot is being merged into it, and LVM takes no other meanwhile"
     if origin.is_pool or "private" in origin.roles:
         return "it is a part of other volumes"
-    if _holds(origin, config.store):
-        return "the store lies on it, and what is written there would fill the snapshot"
     own = [s for s in found if s.kind == "thick" and s.origin_name == origin.full_name]
     if len(own) >= config.lvm.most:
         return (f"it has {len(own)} thick snapshots already, and each costs every write to it (`most` in the section "
@@ -121,9 +121,9 @@ def against(config: Config, origin: Lv, volumes: Sequence[Lv], found: Sequence[S
 
 
 def _holds(origin: Lv, path: str) -> bool:
-    """Whether a file lies on a volume, also by way of what is stacked on it (LUKS)."""
-    while not os.path.exists(path):
-        path = os.path.dirname(path) or "/"
+    """Whether a file that exists lies on a volume, also by way of what is stacked on it (LUKS)."""
+    if not origin.device or not os.path.exists(path):
+        return False
     waiting, seen = [os.stat(path).st_dev], set[int]()
     while waiting:
         device = waiting.pop()
@@ -136,7 +136,7 @@ def _holds(origin: Lv, path: str) -> bool:
             with open(f"/sys/class/block/{name}/dev", encoding="ascii") as file:
                 major, _, minor = file.read().partition(":")
                 waiting.append(os.makedev(int(major), int(minor)))
-    return bool(origin.device) and origin.device in seen
+    return origin.device in seen
 
 
 def _swap(origin: Lv) -> str:

@@ -1,6 +1,7 @@
-"""Runs inside the guest: the verbs of the LVM backend on rollpoint.pyz, each answer one JSON document.
+"""Runs inside the guest: the verbs of the LVM backend, each answer one JSON document.
 
-    python3 lvm_verbs.py PYZ VOLUMES VERB [WORD…]       VOLUMES: as in the configuration, with commas between
+    python3 lvm_verbs.py PLACE VOLUMES VERB [WORD…]     PLACE: rollpoint.pyz, or what it was unpacked into;
+                                                        VOLUMES: as in the configuration, with commas between
 
 An error of Rollpoint's is an answer too: {"error": its class, "message": …, "hint": …}.
 """
@@ -43,12 +44,15 @@ def point(name: str):  # type: ignore[no-untyped-def]
     return next(p for p in backend.points() if name in (p.id, p.comment))
 
 
-def record(name: str) -> dict[str, str]:
-    """Return the record of each place of a point."""
-    with backend.open(point(name), job) as opened:
-        return {place.decode(): call(opened.space.wrap(
-            ["sh", "/run/record", os.path.join(opened.inside, place)]), timeout=300).decode()
-            for place in opened.places}
+def record(*names: str) -> list[dict[str, str]]:
+    """Return the record of each place of points."""
+    found = []
+    for name in names:
+        with backend.open(point(name), job) as opened:
+            found.append({place.decode(): call(opened.space.wrap(
+                ["sh", "/run/record", os.path.join(opened.inside, place)]), timeout=300).decode()
+                for place in opened.places})
+    return found
 
 
 def copy(name: str, path: str, to: str) -> None:

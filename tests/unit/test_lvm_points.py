@@ -1,9 +1,8 @@
-"""The LVM backend by the book: which points a report makes, what is taken, refused, deleted, merged, and by which
-commands. The real thing is in tests/lab/test_lvm.py."""
+"""The LVM backend by the book: which points a report makes, what is taken, refused and deleted, and by which commands.
+The real thing is in tests/lab/test_lvm.py."""
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,50 +11,16 @@ import pytest
 from engine.config import Config, Lvm
 from engine.errors import ChangedError, NoRoomError, RefusedError, RollpointError, ToolError, UsageError
 from engine.events import Job
-from engine.machine.mounts import Mount
 from engine.results import SnapshotRequest
 from engine.volumes.lvm import LvmBackend
 from engine.volumes.lvmtags import Label, written
-from tests.unit.lvm_tools import GIB, MIB, Row, Tools, as_pairs, path_with, pool, row, thick, thin
-
-ID = "2026-11-20_17-20-22-lvm"
-WHEN = datetime(2026, 11, 20, 17, 20, 22, tzinfo=UTC)
-ROOT = row("root", "owi-aos---", role="public,origin,thickorigin", minor=0, size=4 * GIB)
-HOME = row("home", "Vwi-aotz--", role="public,origin,thinorigin", pool="pool", minor=1)
-VOLUMES = ("my-vg/root", "my-vg/home")
+from tests.unit.lvm_case import HOME, ID, OURS, ROOT, WHEN, backend, label, prepared
+from tests.unit.lvm_tools import GIB, MIB, Row, Tools, as_pairs, pool, row, thick, thin
 
 
 @pytest.fixture
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
-    """The tools on PATH, / on my-vg/root and /home on my-vg/home, and an initramfs that is as it should be."""
-    found = Tools(tmp_path)
-    monkeypatch.setenv("PATH", path_with(tmp_path))
-    monkeypatch.setenv("LVM_SYSTEM_DIR", "/elsewhere")
-    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
-    table = [Mount(b"253:0", b"/", b"/", b"ext4", b"/dev/mapper/my--vg-root"),
-             Mount(b"253:1", b"/", b"/home", b"xfs", b"/dev/mapper/my--vg-home"),
-             Mount(b"253:1", b"/sub", b"/srv", b"xfs", b"/dev/mapper/my--vg-home"),
-             Mount(b"253:1", b"/", b"/mnt", b"xfs", b"/dev/mapper/my--vg-home")]
-    for module in ("lvmlist", "lvmtake"):
-        monkeypatch.setattr(f"engine.volumes.{module}.mounts", lambda: table)
-    monkeypatch.setattr("engine.volumes.lvm.mounts", lambda: table)
-    monkeypatch.setattr("engine.volumes.lvmtake.root_fault", lambda: ())
-    monkeypatch.setattr("engine.volumes.lvmmerge.root_fault", lambda: ())
-    found.report(ROOT, HOME, pool())
-    return found
-
-
-def backend(*volumes: str, size: int = 20) -> LvmBackend:
-    return LvmBackend(Config(store="/nowhere/store", lvm=Lvm(volumes or VOLUMES, size)))
-
-
-def label(name: str, origin: str, place: bytes, **more: object) -> list[str]:
-    made = Label(ID, name, origin, place, "before", ("t",), reason="manual")
-    return written(dataclasses.replace(made, **more))       # type: ignore[arg-type]
-
-
-OURS = (thick("root-rp-1", "root", tags=label("root-rp-1", "root", b"")),
-        thin("home-rp-1", "home", tags=label("home-rp-1", "home", b"home")))
+    return prepared(tmp_path, monkeypatch)
 
 
 # --- listing -------------------------------------------------------------------------------------------------------
@@ -288,11 +253,12 @@ def test_the_volume_of_the_store_is_never_taken(tools: Tools, tmp_path: Path) ->
 
     device = os.stat(tmp_path).st_dev
     tools.report(ROOT | {"lv_kernel_major": str(os.major(device)) or "1", "lv_kernel_minor": str(os.minor(device))})
-    kind = LvmBackend(Config(store=str(tmp_path / "not yet/made"), lvm=Lvm(volumes=("my-vg/root",))))
     if os.major(device) == 0:
         pytest.skip("CANNOT RUN: the temporary directory has no block device")
     with pytest.raises(RefusedError, match="the store lies on it"):
-        kind.take(SnapshotRequest(), Job())
+        LvmBackend(Config(store=str(tmp_path), lvm=Lvm(("my-vg/root",)))).take(SnapshotRequest(), Job())
+    with pytest.raises(RollpointError, match="lvs does not list"):      # nothing is written to what is not there
+        LvmBackend(Config(store=str(tmp_path / "none"), lvm=Lvm(("my-vg/root",)))).take(SnapshotRequest(), Job())
 
 
 @pytest.mark.parametrize("stuck", [False, True])
@@ -388,102 +354,3 @@ def test_what_is_freed_is_measured(tools: Tools) -> None:
                {**pool(fill="40.00"), "vg_free": str(8 * GIB + 512 * MIB)})
     points = [p for p in kind.points() if p.id == "lvm:my-vg/b"]
     assert kind.delete(points, Job()).freed == 512 * MIB + int(GIB * 0.5) - int(GIB * 0.4)
-
-
-# --- merging -------------------------------------------------------------------------------------------------------
-
-
-def test_what_a_merge_comes_to(tools: Tools) -> None:
-    tools.report(ROOT, HOME | {"lv_device_open": "", "lv_attr": "Vwi-a-tz--"}, pool(), *OURS,
-                 thick("full", "root", fill="95.00"), thick("roomy", "root", fill="1.00"), thin("later", "home"))
-    kind = backend()
-    point = next(p for p in kind.points() if p.id == ID)
-    plan = kind.native(dataclasses.replace(point, pinned=True))
-    assert plan.commands == ("lvconvert -y -b --mergesnapshot my-vg/root-rp-1",
-                             "lvconvert -y -b --mergethin my-vg/home-rp-1")
-    assert plan.when == "when my-vg/root is next activated: at the next boot; my-vg/home: at once"
-    assert plan.goes == (
-        "all that was written to my-vg/root since 2026-11-20 17:20:22 UTC",
-        "the snapshot my-vg/root-rp-1 itself: the merge uses it up",
-        "perhaps my-vg/full: what comes back to my-vg/root is 51 MiB, and it has room for 26 MiB",
-        "all that was written to my-vg/home since 2026-11-20 17:20:22 UTC",
-        "the snapshot my-vg/home-rp-1 itself: the merge uses it up")
-    texts = [f.text for f in plan.findings]
-    assert not plan.blocked and any("cannot be cancelled" in t for t in texts)
-    assert any("forgotten that my-vg/later are snapshots" in t for t in texts)
-    assert any("pinned" in t for t in texts) and any("one after another" in t for t in texts)
-    assert tools.calls == []
-
-
-def test_a_merge_that_the_next_start_could_not_finish_is_refused(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
-    tools.report(ROOT, OURS[0])
-    monkeypatch.setattr("engine.volumes.lvmmerge.root_fault", lambda: ("no dm-snapshot in it", "add it"))
-    assert backend().native(backend().points()[0]).blocked
-    monkeypatch.setattr("engine.volumes.lvmmerge.root_fault", lambda: None)
-    plan = backend().native(backend().points()[0])
-    assert not plan.blocked and any("could not be seen" in f.text for f in plan.findings)
-
-
-@pytest.mark.parametrize("now", [
-    [ROOT, HOME, pool(), *OURS, thick("newer", "root")],                                # another sibling
-    [ROOT | {"lv_device_open": "", "lv_attr": "owi-a-s---"}, HOME, pool(), *OURS],      # it would happen at once
-    [ROOT | {"lv_uuid": "another"}, HOME, pool(), *OURS],
-    [ROOT, HOME, pool(), OURS[0]],
-    [ROOT, HOME, pool(), {**OURS[0], "lv_uuid": "another"}, OURS[1]]])
-def test_a_plan_that_is_stale_is_refused(tools: Tools, now: list[Row]) -> None:
-    tools.report(ROOT, HOME, pool(), *OURS)
-    kind = backend()
-    plan = kind.native(kind.points()[0])
-    tools.report(*now)
-    with pytest.raises(ChangedError):
-        kind.set_back(plan, Job())
-    assert tools.calls == []
-
-
-def test_several_volumes_one_after_another_and_what_failed_between(tools: Tools) -> None:
-    closed = [ROOT | {"lv_device_open": "", "lv_attr": "owi-a-s---"}, HOME, pool()]
-    tools.report(*closed, *OURS)
-    kind = backend()
-    plan = kind.native(kind.points()[0])
-    tools.then("lvconvert", *closed, OURS[1])
-    tools.fail("lvconvert", "my-vg/home-rp-1")
-    with pytest.raises(RollpointError) as caught:
-        kind.set_back(plan, Job())
-    assert caught.value.message == (
-        "my-vg/home-rp-1 could not be merged (before it: my-vg/root is as it was when my-vg/root-rp-1 was taken, which "
-        "is used up): Out of order.")
-
-
-def test_one_that_waits_is_said_to_wait(tools: Tools) -> None:
-    tools.report(ROOT, OURS[0])
-    kind = backend("my-vg/root")
-    tools.then("lvconvert", row("root", "Owi-aos---", role="public,origin", minor=0),
-               {**OURS[0], "lv_name": "[root-rp-1]", "lv_attr": "Swi-a-s---", "lv_merging": "merging"})
-    assert kind.set_back(kind.native(kind.points()[0]), Job()) == [
-        "my-vg/root-rp-1 waits to be merged into my-vg/root, when that is next activated"]
-
-
-# --- levels --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("fill", "state", "words"), [
-    ("59.99", "ok", "has used 60 % of 512 MiB"),
-    ("60.00", "warning", "more than half full; `lvextend -L +256m my-vg/s`"),
-    ("80.00", "warning", "nearly full"), ("95.00", "warning", "about to overflow"), ("100.00", "full", "overflowed")])
-def test_how_full_a_thick_one_is(tools: Tools, fill: str, state: str, words: str) -> None:
-    tools.report(ROOT, thick("s", "root", fill=fill))
-    found = next(level for level in backend().levels() if level.name == "my-vg/s")
-    assert found.state == state and words in found.text and found.percent == float(fill)
-
-
-def test_how_full_pools_and_groups_are(tools: Tools) -> None:
-    tools.report(ROOT | {"vg_free": str(GIB)}, HOME, pool(fill="82.00", metadata="96.00"),
-                 pool(name="other", fill="99.00"))
-    found = {level.name: (level.state, level.text) for level in backend().levels()}
-    assert found.keys() == {"my-vg/pool data", "my-vg/pool metadata", "my-vg"}
-    assert found["my-vg/pool data"][0] == "warning" and "nearly full" in found["my-vg/pool data"][1]
-    assert found["my-vg/pool metadata"][0] == "full" and "--poolmetadatasize" in found["my-vg/pool metadata"][1]
-    assert found["my-vg"] == ("warning", "the volume group my-vg has 1.0 GiB of 16 GiB free; the next snapshot needs "
-                              "820 MiB")
-    tools.report(ROOT | {"vg_free": str(500 * MIB)})
-    assert backend().levels()[-1].state == "full"
