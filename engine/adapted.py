@@ -13,6 +13,7 @@ from engine.adopting import Adopted, Adoption
 from engine.bootmaking import Making
 from engine.bootpieces import Pieces
 from engine.config import Config
+from engine.machine import bootcheck
 from engine.points import RestorePoint
 from engine.replica.catalog import Catalog
 from engine.replica.layout import Store
@@ -46,7 +47,11 @@ class Adapted:
         yield from self.making.findings
         yield from bootmaking.foreseen(self.pieces, self.making)
         written = (*self.pieces.disks, *(disk.path for disk in self.making.disks))
-        yield from bootpieces.foresee(store, config, self.then, point, scope, written)
+        foreseen = list(bootpieces.foresee(store, config, self.then, point, scope, written))
+        if self.making.menu and foreseen:
+            yield Finding("info", "whether it will boot is said afterwards: the boot menu is made anew")
+            foreseen = [f for f in foreseen if f.level != "info" and not f.hint.startswith(bootcheck.NEW_MENU)]
+        yield from foreseen
 
 
 def look(store: Store, config: Config, catalog: Catalog, point: RestorePoint, scope: Scope,

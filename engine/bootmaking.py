@@ -79,6 +79,11 @@ class Making:
         return tuple(deed.words(self.root) for deed in self.deeds)
 
     @property
+    def menu(self) -> bool:
+        """Whether the boot menu is made anew."""
+        return any(deed.argv[:1] in ((b"grub-mkconfig",), (b"grub2-mkconfig",)) for deed in self.deeds)
+
+    @property
     def disks(self) -> tuple[Disk, ...]:
         """The disks on which a boot loader will be installed."""
         return tuple({d.disk.path: d.disk for d in self.deeds if d.disk is not None}.values())

@@ -194,7 +194,7 @@ def restore(store: Store, config: Config, entry: dict[str, Any], job: Job, also:
     """Put boot pieces back as the journal's `entry` says, or with its `undo` what was there before; repeating it ends
     in the same state. What is in the boot areas of the disks in `also`, on which a boot loader will be installed, is
     kept for undoing. Returns the areas written, and what differs from what should be there, as lines. What cannot be
-    put back, as the plan has said, is a warning and no difference.
+    put back, as the plan has said (an undo has none), is a warning and no difference.
 
     Raises RollpointError when a disk cannot be written; the rollback can then be resumed or undone.
     """
@@ -204,9 +204,9 @@ def restore(store: Store, config: Config, entry: dict[str, Any], job: Job, also:
     job.progress("restoring boot sectors")
     try:
         boot = _planned(store, config, entry, place) if place is not None else None
-    except DamageError as error:        # the plan was a better one
-        return (), (f"boot sectors: {error.message}",)
     except RollpointError as error:
+        if entry["undo"] or isinstance(error, DamageError):     # no plan has said so
+            return (), (f"boot sectors: {error.message}",)
         job.warn(message(f"boot sectors stay as they are: {error.message}"))
         boot = None
     keep = None
@@ -217,9 +217,11 @@ def restore(store: Store, config: Config, entry: dict[str, Any], job: Job, also:
     if boot is None or place is None:
         return done, ()
     left = _planned(store, config, entry, place)
-    for words in _staying(left) if not also else ():
+    staying = tuple(_staying(left)) if not also else ()
+    for words in staying if not entry["undo"] else ():
         job.warn(message(words))
-    return done, tuple(f"{d.disk.name}: {p.words}" for d in left.disks for p in d.pieces if p.writes)
+    differing = [f"{d.disk.name}: {p.words}" for d in left.disks for p in d.pieces if p.writes]
+    return done, (*differing, *(staying if entry["undo"] else ()))
 
 
 def _place(store: Store, entry: dict[str, Any]) -> bytes | None:

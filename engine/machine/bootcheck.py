@@ -24,6 +24,8 @@ _INITS = (b"sbin/init", b"etc/init", b"bin/init")      # what the kernel and eve
 _SYSTEMD = (b"usr/lib/systemd/systemd", b"lib/systemd/systemd")
 _NO_DEVICES = "which devices exist is not known here: root= and fstab were not checked"
 _UNREADABLE = "it cannot be read"
+NEW_MENU = "make the menu anew"
+"""What the hints begin with of findings that a new boot menu puts right."""
 _ROLL_BACK = "roll /boot and the root file system back to the same point"
 
 
@@ -106,7 +108,7 @@ class _Look:
         for uuid in menu.searches:
             if "$" not in uuid and self._device(f"UUID={uuid}")[0] == MISSING:
                 yield Finding("warning", f"{message(menu.source)} searches for the file system {message(uuid)}, which "
-                              "is not here", "make the menu anew for these disks (update-grub)")
+                              "is not here", f"{NEW_MENU} for these disks (update-grub)")
 
     def _entry(self, menu: Menu, entry: Entry, default: bool, esps: Sequence[bytes]) -> Iterator[Finding]:
         who = f"{'the default entry' if default else 'the entry'} {message(entry.title or entry.id)!r}"
@@ -123,7 +125,7 @@ class _Look:
             self.used.add(place)
             if not exact:
                 yield Finding("warning", f"{who} calls for {message(path)}; there is only /{printable(place)}: was "
-                              "the menu written for another /boot?", "make the menu anew (update-grub)")
+                              "the menu written for another /boot?", f"{NEW_MENU} (update-grub)")
             fault = self._initramfs(place).fault if path in entry.initrds else self._kernel(place)
             if fault:
                 yield Finding(level, f"/{printable(place)}, which {who} starts, is no good: {fault}", _ROLL_BACK)

@@ -194,6 +194,8 @@ def test_a_merged_boot_gets_a_new_menu(moving: Moving) -> None:
     plan = moving.adopted((b"boot",))
     commands = [f"grub-install --target=i386-pc {moving.disk}", "grub-mkconfig -o /boot/grub/grub.cfg"]
     assert moving.commands(plan) == commands and not plan.blocked, plan.findings
+    assert not any("make the menu anew" in f.hint for f in plan.findings)       # that is what is done
+    assert any("the boot menu is made anew" in f.text for f in plan.findings)
     roll(moving, plan)
     assert moving.ran() == commands and (moving.root / "boot/vmlinuz-1").exists()
     assert moving.adopted((b"boot",), "files").blocked

@@ -125,6 +125,30 @@ def test_another_disk_is_not_written(mbr: BootBench, tmp_path: Path) -> None:
     mbr.must_be()
 
 
+def test_disks_that_cannot_be_told_are_the_same_in_plan_and_result(mbr: BootBench) -> None:
+    """Neither says that something is not as it should be: nothing was to be written."""
+    point = mbr.point()
+    mbr.configure(disks=("auto",))          # of a plain directory
+    mbr.ruin()
+    plan = mbr.plan(point)
+    assert plan.boot == () and [t for t in texts(plan.findings, "warning") if "boot sectors stay as they are" in t]
+    done = mbr.roll(point, warned="boot sectors stay as they are: the root is a plain directory")
+    assert done.verified and done.differences == ()
+    mbr.must_be()
+
+
+def test_an_undo_that_cannot_put_boot_code_back_says_what_differs(mbr: BootBench, tmp_path: Path) -> None:
+    """It has no plan that could have said so before."""
+    point = mbr.point()
+    mbr.ruin((0, 440))
+    assert mbr.roll(point).verified
+    other = tmp_path / "other"
+    image(other, 32 * MIB, MBR_SCRIPT.replace("cafe1234", "beef0001"))
+    mbr.configure(disks=(str(other),))
+    done = mbr.engine().undo(Job())
+    assert not done.verified and any("is not here" in line for line in done.differences)
+
+
 def test_disks_that_changed_after_the_plan_are_not_written(mbr: BootBench) -> None:
     point = mbr.point()
     plan = mbr.plan(point)
