@@ -35,7 +35,7 @@ from tui.threads import AskThreads
 if TYPE_CHECKING:
     from engine.config import Config
     from tui.palette import Command
-    from tui.screens.base import EngineCalls
+    from tui.screens.base import EngineCalls, Question
     from tui.screens.rescue import Look as LookAtDisks
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -83,7 +83,7 @@ class RollpointApp(App[int]):
         self.seen_run: Run | None = None        # the one whose end it has shown
         self.restored = 0       # how often something was put back: what a screen has read before that is old
         self.running: dict[LongJob, tuple[str, bool]] = {}
-        self.open_questions: set[object] = set()    # what the engine was asked and has not answered yet
+        self.open_questions: set[Question] = set()    # what the engine was asked and has not answered yet
         self.threads = AskThreads()
         self.abandoned = False          # whether it was decided not to wait for work that does not stop
         self.left_running = ""

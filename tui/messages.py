@@ -11,7 +11,7 @@ from textual.message import Message
 class Answer(Message, bubble=False):
     """The engine answered: `then` is to be called with `value`, on the screen's side."""
 
-    def __init__(self, question: object, then: Callable[[Any], None], value: Any) -> None:
+    def __init__(self, question: Any, then: Callable[[Any], None], value: Any) -> None:
         super().__init__()
         self.question = question
         self.then = then
@@ -21,7 +21,7 @@ class Answer(Message, bubble=False):
 class Trouble(Message, bubble=False):
     """The engine (or anything in the worker) failed: `then` is to be called with the error."""
 
-    def __init__(self, question: object, then: Callable[[BaseException], None], error: BaseException) -> None:
+    def __init__(self, question: Any, then: Callable[[BaseException], None], error: BaseException) -> None:
         super().__init__()
         self.question = question
         self.then = then

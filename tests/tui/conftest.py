@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-import textual.app
-import textual.pilot
 from textual import events
 from textual.pilot import Pilot
 
@@ -15,7 +13,7 @@ from engine.errors import NoRoomError
 from engine.points import RestorePoint
 from tests.tui.fake_engine import NOW, FakeEngine
 from tests.tui.quick import parse_style_sheets_once
-from tests.tui.quiet import quiet
+from tests.tui.quiet import wait_by_the_loop
 from tui.app import RollpointApp
 from tui.rollback_job import Runner
 from tui.screens.points import PointsScreen
@@ -34,8 +32,7 @@ def frozen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("NO_COLOR", "COLORFGBG", "ROLLPOINT_THEME", "TEXTUAL_THEME", "TEXTUAL_COLOR_SYSTEM"):
         monkeypatch.delenv(name, raising=False)
     parse_style_sheets_once(monkeypatch)
-    for module in (textual.app, textual.pilot):
-        monkeypatch.setattr(module, "wait_for_idle", quiet)
+    wait_by_the_loop(monkeypatch)
     yield
     monkeypatch.undo()
     time.tzset()

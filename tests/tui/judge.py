@@ -8,7 +8,7 @@ from rich.color import Color, ColorType
 from rich.segment import Segment
 from rich.style import Style
 
-from tests.tui.conftest import AppPilot, screen_text
+from tests.tui.conftest import AppPilot
 from tests.tui.terminal import BOX
 from tui.app import RollpointApp
 from tui.widgets.rows import RowList
@@ -40,7 +40,7 @@ def faults(pilot: AppPilot) -> list[str]:
             front = _in_front(pilot, x, y)
             found += [f"line {y}: {fault}" for fault in _faults_of(segment, front=front)]
             x += segment.cell_length
-    first = screen_text(pilot).partition("\n")[0]
+    first = strips[0].text if strips else ""
     if app.size.width >= 20 and app.host[:8] not in first:
         found.append(f"the machine's name is not in the first line: {first!r}")
     return found + _cursor_faults(pilot)

@@ -11,7 +11,11 @@ import asyncio
 import time
 from typing import Any
 
+import pytest
+import textual.app
+import textual.pilot
 from textual._context import active_app
+from textual.pilot import Pilot
 from textual.screen import Screen
 
 _TURNS = 3
@@ -35,6 +39,19 @@ async def quiet(_least: float = 0, _most: float = 1) -> None:
             screen._on_timer_update()
         else:
             return
+
+
+async def quiet_screen(_pilot: Pilot[Any], _most: float = 30) -> bool:
+    """The same in place of the pilot's own wait, which sends each widget of a screen a message and waits for it."""
+    await quiet()
+    return True
+
+
+def wait_by_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pilots wait like this."""
+    for module in (textual.app, textual.pilot):
+        monkeypatch.setattr(module, "wait_for_idle", quiet)
+    monkeypatch.setattr(Pilot, "_wait_for_screen", quiet_screen)
 
 
 async def _nothing_to_run(end: float) -> None:

@@ -13,6 +13,7 @@ from engine.results import FileContent
 from tests.tui.conftest import AppPilot, make_app, press, screen_text, settle
 from tests.tui.fake_engine import FakeEngine, entry
 from tests.tui.fake_tree import HOSTILE
+from tui.app import RollpointApp
 from tui.screens.filediff import FileDiffScreen
 from tui.screens.help import HelpScreen
 from tui.screens.points import PointsScreen
@@ -267,6 +268,7 @@ async def test_a_newer_request_replaces_an_older_one() -> None:
             data = b"number %d\n" % i
             view.show(None, FileContent(data, len(data)), b"x", "", f"try {i}")
         await settle(pilot)
+        assert isinstance(pilot.app, RollpointApp) and not pilot.app.open_questions, "nobody answers those any more"
         assert "number 4" in screen_text(pilot) and "try 4" in screen_text(pilot)
         view.show(None, None, b"x", "", "")
         await settle(pilot)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from engine.machine.filesystems import Recorded
 from engine.rescue.mapping import Choices
+from engine.results import Finding
 from tests.tui.conftest import AppPilot, make_app, press, screen_text, settle, until
 from tests.tui.fake_engine import FakeEngine
 from tests.tui.fake_rescue import BOOT, GIB, SOURCES, FakeLook, found_point, survey
@@ -93,6 +94,18 @@ async def test_what_the_rescue_screen_said_is_planned_from_the_beginning() -> No
         assert isinstance(screen, RollbackScreen) and screen._planned is not None
         order = make_order(engine.config, "rollback", screen._planned.plan)
         assert order["merged"] == [b"boot".hex()] and order["adopt"] is True
+
+
+async def test_what_to_do_names_the_key_of_this_screen() -> None:
+    engine = engine_without()
+    hint = "mount the recorded one there (UUID=1), or adopt the new one with --adopt; or leave it out"
+    engine.findings = (Finding("blocker", "what is mounted at /boot is not what the point recorded", hint),)
+    async with make_app(engine).run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, *TO_CHANGES)
+        assert "or adopt the new one with A; or leave it out" in flat(pilot)
+        await press(pilot, "5", "down")
+        assert "adopt the new one with A; or" in flat(pilot) and "--adopt" not in flat(pilot)
 
 
 # --- the rescue ------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from textual.binding import Binding
 from textual.screen import ModalScreen, Screen
@@ -29,6 +29,13 @@ FILTER = Binding("slash", "filter", show=False, priority=True)
 must not run as commands."""
 
 
+class Question:
+    """Something that the engine was asked by a screen; `begun` once a thread is at it."""
+
+    def __init__(self, screen: Screen[Any], group: str) -> None:
+        self.screen, self.group, self.begun = screen, group, False
+
+
 class EngineCalls:
     """A mixin for screens: `ask` runs something of the engine in a thread and brings the answer back as a message."""
 
@@ -52,11 +59,13 @@ class EngineCalls:
         """
         screen = cast("Screen[object]", self)
         on_error = failed or self.rollpoint.report
-        open_questions, question = self.rollpoint.open_questions, object()
+        open_questions, question = self.rollpoint.open_questions, Question(screen, group)
+        # One that is replaced before its thread has begun never comes to an answer.
+        open_questions -= {q for q in list(open_questions) if (q.screen, q.group) == (screen, group) and not q.begun}
         open_questions.add(question)
 
         def run() -> None:
-            worker = get_current_worker()
+            worker, question.begun = get_current_worker(), True
             try:
                 message: Answer | Trouble = Answer(question, then, work())
             except BaseException as error:  # whatever it is, it must reach the screen, not end the app

@@ -89,8 +89,13 @@ def _totals(summary: Summary) -> list[Segment]:
 def finding_rows(plan: RollbackPlan, level: str) -> list[Line]:
     """Return the findings of a level, each with what to do."""
     label, look = ("BLOCKED", "bad") if level == "blocker" else ("Warning", "warn")
-    return [field(label, (f.text, look), (f"  {f.hint}" if f.hint else "", "")) for f in plan.findings
+    return [field(label, (f.text, look), (f"  {by_key(f.hint)}" if f.hint else "", "")) for f in plan.findings
             if f.level == level]
+
+
+def by_key(hint: str) -> str:
+    """Return what to do with the key of this screen in the place of an option of the command line."""
+    return hint.replace("adopt the new one with --adopt", "adopt the new one with A")
 
 
 def preview_views(plan: RollbackPlan, summary: Summary) -> list[tuple[str, RowSource]]:
@@ -104,7 +109,7 @@ def preview_views(plan: RollbackPlan, summary: Summary) -> list[tuple[str, RowSo
     for level in ("blocker", "warning", "info"):
         for found in (f for f in plan.findings if f.level == level):
             findings.append((f"{level}: {found.text}", looks.get(level, "")))
-            findings += [(f"    what to do: {found.hint}", "")] if found.hint else []
+            findings += [(f"    what to do: {by_key(found.hint)}", "")] if found.hint else []
     system: list[Segment] = [(f"{word:<8} {safe(line)}", look) for word, look, lines in (
         ("kernel", "warn", plan.kernels), ("package", "", plan.package_words)) for line in lines]
     views: list[tuple[str, RowSource]] = [
