@@ -325,6 +325,9 @@ def test_what_a_killed_copy_left_is_removed(plain: Host) -> None:
     plain.take(job)
     assert any(left.name in warning and "removed" in warning for warning in job.warnings)
     assert other.exists() and len(list((plain.disks / ".rollpoint-disks").glob("*/*"))) == 2
+    plain.take(job)
+    assert [p.state for p in plain.engine().vm_disk_points()] == ["ok", "ok"] and len(job.warnings) == 3
+    assert not list(plain.disks.rglob(".unfinished"))
 
 
 def test_copies_are_neither_taken_nor_rolled_back_and_go_with_their_point(plain: Host) -> None:
