@@ -27,13 +27,15 @@ class Opened:
     The tree has the names of the machine: what was mounted at /home is below ``home``. `path` is where we find it,
     `inside` where a program run in `space` does. `places` are the mount points, root-relative, that the point really
     holds, a place before those below it: (b"",) for a whole system. What lies beside them in the tree (the directories
-    on the way) is no part of the point.
+    on the way) is no part of the point. `holes` are directories of the places that stand for something else, which the
+    point does not hold (a btrfs subvolume nested in another one): they are not compared, and stay in a rollback.
     """
 
     space: Space
     path: bytes
     inside: bytes
     places: tuple[bytes, ...]
+    holes: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

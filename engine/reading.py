@@ -7,20 +7,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
-from engine import audit, bootlook, bootpieces, nextboot, points, rollback, scopes, software, targets
+from engine import audit, backends, bootlook, bootpieces, nextboot, points, rollback, scopes, software, targets
 from engine.audit import AuditEntry
+from engine.backends import Listing, Trouble
 from engine.bootlook import Kept, Layout, Loader
 from engine.bootpieces import BootShown, BootStatus
 from engine.config import settings
 from engine.entries import Change, Diff, Entry, Kind, Life, Version, compare
-from engine.errors import UsageError
+from engine.errors import RollpointError, UsageError
 from engine.events import Job
 from engine.points import RestorePoint
 from engine.replica import bootsaved, query, room
 from engine.replica.content import Contents
 from engine.results import FileContent, Measure, ScopeChoice, Software, StoreStatus
 from engine.session import Session, clean_errors
-from engine.text import printable, shown_path
+from engine.storage import Storage, of_any_backend
+from engine.storagelook import REPLICA
+from engine.text import message, printable, shown_path
 
 
 class Reader(Session):
@@ -59,15 +62,59 @@ class Reader(Session):
         """Return all points, newest first, damaged ones included."""
         return query.points(self._settled())
 
-    def resolve(self, spec: str) -> RestorePoint:
-        """Return the point that an id, a unique prefix, a number or ``latest`` names."""
-        return points.resolve(self.points(), spec)
+    @property
+    def storage(self) -> Storage:
+        """The same verbs for the points that the storage keeps (ZFS, LVM, btrfs)."""
+        return Storage(self.config)
 
+    def listing(self, backend: str | None = None) -> Listing:
+        """Return the points of all backends (or of one), newest first, and which backends could not be asked, and why.
+        Raises what `points` does where there is nothing but a store that cannot be read."""
+        if backend == REPLICA:
+            return Listing(tuple(self.points()))
+        if backend is not None:
+            return self.storage.listing(only=backend)
+        try:
+            return self.storage.listing(self.points())
+        except RollpointError as error:
+            found = self.storage.listing()
+            if not found.points:
+                raise
+            trouble = Trouble(REPLICA, message(error.message), message(error.hint))
+            return Listing(found.points, (trouble, *found.troubles))
+
+    def resolve(self, spec: str, backend: str | None = None) -> RestorePoint:
+        """Return the point that an id, a unique prefix, a number or ``latest`` names, of any backend or of one.
+        ``latest`` is that of the replica as long as it has a point."""
+        if backend is not None:
+            return self._one_of(self.listing(backend), spec)
+        try:
+            kept: list[RestorePoint] = self.points()
+        except UsageError:
+            kept = []
+            if not backends.of(self.config):
+                raise
+        if (kept and (spec == points.LATEST or any(spec in (p.id, str(p.number)) for p in kept))) or not backends.of(
+                self.config):
+            return points.resolve(kept, spec)
+        return self._one_of(self.storage.listing(kept), spec)
+
+    @staticmethod
+    def _one_of(listing: Listing, spec: str) -> RestorePoint:
+        try:
+            return points.resolve(listing.points, spec)
+        except UsageError as error:
+            for trouble in listing.troubles:
+                error.hint += f"; {trouble.backend} could not be asked: {trouble.reason}"
+            raise
+
+    @of_any_backend
     def listdir(self, point: RestorePoint, path: bytes = b"") -> list[Entry]:
         """Return what is in a directory of a point, by name; of anything else the entry itself."""
         with self._catalog() as (_, catalog):
             return query.listdir(catalog, point, path)
 
+    @of_any_backend
     def entry(self, point: RestorePoint, path: bytes) -> Entry:
         """Return the entry of a path in a point."""
         with self._catalog() as (_, catalog):
@@ -92,12 +139,14 @@ class Reader(Session):
 
     # --- differences -------------------------------------------------------------------------------------------------
 
+    @of_any_backend
     def diff(self, older: RestorePoint, newer: RestorePoint | None, paths: Sequence[bytes] = (),
              job: Job | None = None) -> Diff:
         """Return what changed from one point to another, or to the live tree (None)."""
         changes = tuple(self.changes(older, newer, paths, job))
         return Diff(older.id, newer.id if newer else "live", changes)
 
+    @of_any_backend
     def changes(self, older: RestorePoint, newer: RestorePoint | None, paths: Sequence[bytes] = (),
                 job: Job | None = None) -> Iterator[Change]:
         """Yield what `diff` returns, one by one in walk order: between points a million of them take no memory."""
@@ -109,6 +158,7 @@ class Reader(Session):
             config = targets.widened(self.config, targets.present(self.config, older))
             yield from query.diff_live(store, config, catalog, older, paths, job or Job()).changes
 
+    @of_any_backend
     def change(self, older: RestorePoint, newer: RestorePoint | None, path: bytes) -> Change | None:
         """Return how one path (and not what is below it) changed, None where it did not."""
         with self._catalog() as (_, catalog):
@@ -118,6 +168,7 @@ class Reader(Session):
             new = catalog.at(path, newer.number)
             return query.change_of(old.entry if old else None, new.entry if new else None)
 
+    @of_any_backend
     def software(self, older: RestorePoint, newer: RestorePoint | None) -> Software:
         """Return in words what became of packages (dpkg, rpm, pacman) and kernels."""
         with self._catalog() as (store, catalog):
@@ -126,6 +177,7 @@ class Reader(Session):
                 os.fsencode(self.config.root))
             return software.compare(old, new)
 
+    @of_any_backend
     def file_diff(self, older: RestorePoint, newer: RestorePoint | None, path: bytes) -> list[str]:
         """Return the unified difference of one file as lines (surrogate-escaped text)."""
         with self._catalog() as (store, catalog):
@@ -139,6 +191,7 @@ class Reader(Session):
         with software.LiveFiles(os.fsencode(self.config.root)).open(path) as file:
             return None if file is None else file.read()
 
+    @of_any_backend
     def content(self, point: RestorePoint | None, path: bytes, limit: int) -> FileContent | None:
         """Return the first `limit` bytes of a regular file of a point, or of the live tree (None), and its size;
         None where there is no regular file of that name."""
@@ -168,11 +221,13 @@ class Reader(Session):
         with clean_errors():
             return query.live_listing(os.fsencode(self.config.root), path)
 
+    @of_any_backend
     def measure(self, point: RestorePoint, paths: Sequence[bytes]) -> Measure:
         """Return how much some paths of a point are, with all below them."""
         with self._catalog() as (_, catalog):
             return query.measure(catalog, point, paths)
 
+    @of_any_backend
     def scopes(self, point: RestorePoint) -> list[ScopeChoice]:
         """Return what a rollback to a point can be limited to."""
         with self._catalog() as (store, catalog):
@@ -221,6 +276,7 @@ class Reader(Session):
         """Return every setting as (key, value, where it comes from), printable."""
         return settings(self.config)
 
+    @of_any_backend
     @contextmanager
     def read(self, point: RestorePoint, path: bytes) -> Iterator[IO[bytes]]:
         """Open a regular file of a point for reading."""

@@ -66,13 +66,13 @@ _BUCKETS: tuple[tuple[str, Callable[[datetime], tuple[int, ...]]], ...] = (
 
 
 def fates(points: Sequence[RestorePoint], rules: Retention, now: datetime, *, store_bytes: int,
-          source_bytes: int, protected: Mapping[str, str] | None = None) -> list[Fate]:
+          source_bytes: int, protected: Mapping[str, str] | None = None, sized: str = SIZED_BACKEND) -> list[Fate]:
     """Return the fate of every point, in the order the points came in.
 
     `now` is aware. `protected` maps ids of points in use to the reason shown. `store_bytes` is the store's
     size (the tree included), `source_bytes` that of what it saves; the size rule rests when that is 0 (not
-    known). It takes the oldest points first, also those with a slot, but only replica points of known,
-    positive `own_bytes`: to remove others would not bring the store under its limit.
+    known). It takes the oldest points first, also those with a slot, but only points of the backend `sized` of
+    known, positive `own_bytes`: to remove others would not bring the store under its limit.
     """
     order = _oldest_first(points)
     rule_of: dict[int, str] = {}
@@ -92,10 +92,10 @@ def fates(points: Sequence[RestorePoint], rules: Retention, now: datetime, *, st
         else:
             rule_of[index] = ", ".join(slots.get(index, ())) or "no rule removes it"
     if rules.max_store_ratio is not None and source_bytes > 0:
-        surplus = store_bytes - rules.max_store_ratio * source_bytes - sum(_room(points[i]) for i in going)
+        surplus = store_bytes - rules.max_store_ratio * source_bytes - sum(_room(points[i], sized) for i in going)
         for index in order:
-            if surplus > 0 and index not in floors and index not in going and _room(points[index]):
-                surplus -= _room(points[index])
+            if surplus > 0 and index not in floors and index not in going and _room(points[index], sized):
+                surplus -= _room(points[index], sized)
                 rule_of[index] = f"store over {rules.max_store_ratio:g} x the source"
                 going.add(index)
     return [Fate(point, index not in going, rule_of[index]) for index, point in enumerate(points)]
@@ -125,8 +125,8 @@ def room(points: Sequence[RestorePoint], rules: Retention, now: datetime, needed
     return chosen if needed <= 0 else []
 
 
-def _room(point: RestorePoint) -> int:
-    return max(0, point.own_bytes or 0) if point.backend == SIZED_BACKEND else 0
+def _room(point: RestorePoint, sized: str = SIZED_BACKEND) -> int:
+    return max(0, point.own_bytes or 0) if point.backend == sized else 0
 
 
 def _oldest_first(points: Sequence[RestorePoint]) -> list[int]:

@@ -10,16 +10,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import secrets
-import stat
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from engine import adopting, bootpieces, nextboot, reboot, software, targets
+from engine import adopting, bootpieces, nextboot, putback, reboot, software, targets
 from engine.adopting import Adoption
 from engine.config import Config
 from engine.entries import Diff, Entry, Kind, Status
@@ -29,7 +27,6 @@ from engine.machine.mounts import Space, private_space
 from engine.points import RestorePoint
 from engine.replica import bootsaved, query, rsync
 from engine.replica.catalog import Catalog
-from engine.replica.disk import apply_attributes, clone_file, read_entry, walk
 from engine.replica.layout import Store, machine_id, read_document, user_name, write_document
 from engine.replica.opened import open_point
 from engine.replica.source import View, filters, view
@@ -37,10 +34,9 @@ from engine.rescue import lifeboat
 from engine.results import Finding, RollbackPlan, Verdict
 from engine.run import scratch
 from engine.scopes import Scope
-from engine.text import human_size, message, printable, shown_path
+from engine.text import printable, shown_path
 
 JOURNAL = b"rollback.yaml"
-_SPARE = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,70 +138,14 @@ def _findings(store: Store, config: Config, catalog: Catalog, point: RestorePoin
         if catalog.at(path, point.number) is None and not os.path.lexists(os.path.join(root, path)):
             yield Finding("blocker", f"{shown_path(path)} is neither in the point nor on the system",
                           "check the path")
-    tops = _tops(diff, root)
-    for place in sorted(set(tops.values())):
-        if os.statvfs(place).f_flag & os.ST_RDONLY:
-            yield Finding("blocker", f"{printable(place)} is mounted read-only, and something in it would change",
-                          f"mount -o remount,rw {printable(place)}")
-    yield from _room(diff, tops)
-
-
-def _tops(diff: Diff, root: bytes) -> dict[bytes, bytes]:
-    """Return for each directory in which something changes the top of the file system that it lies on, or will."""
-    return {parent: _top(root, parent) for parent in {os.path.dirname(change.path) for change in diff.changes}}
-
-
-def _room(diff: Diff, tops: Mapping[bytes, bytes]) -> Iterator[Finding]:
-    """Yield a blocker for each file system (a small /boot too) that could not hold what is put back: deletions come
-    after the copies, and a file that is replaced is there twice for a moment."""
-    grows: dict[bytes, int] = defaultdict(int)
-    largest: dict[bytes, int] = defaultdict(int)
-    for change in diff.changes:
-        if change.new is None or change.status is Status.ATTRS:
-            continue
-        place = tops[os.path.dirname(change.path)]
-        grows[place] += change.new.size - (change.old.size if change.old else 0)
-        if change.old is not None:
-            largest[place] = max(largest[place], change.new.size)
-    for place in sorted(grows):
-        room = os.statvfs(place)
-        free, all_of_it = room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize
-        needed = max(0, grows[place]) + largest[place] + min(_SPARE, all_of_it // 50)
-        if needed > free and (grows[place] > 0 or largest[place]):
-            yield Finding("blocker", f"not enough room on {printable(place)}: {human_size(needed)} are needed while "
-                          f"files are put back, {human_size(free)} are free",
-                          f"free {human_size(needed - free)} first, or roll back some paths only")
-
-
-def _top(root: bytes, path: bytes) -> bytes:
-    """Return the top directory of the file system that a path of the target lies on, or will."""
-    place = os.path.join(root, path) if path else root
-    while not os.path.isdir(place):
-        place = os.path.dirname(place)
-    device = os.stat(place).st_dev
-    while place != root and os.stat(os.path.dirname(place)).st_dev == device:
-        place = os.path.dirname(place)
-    return place
-
-
-def _options(config: Config, scope: Scope) -> list[str]:
-    options = ["--delete-after", *(["--checksum"] if config.compare_checksums else [])]
-    return [*options, "--relative", "--no-implied-dirs", "--delete-missing-args", "--force"] if scope.paths else options
-
-
-def _argv(config: Config, scope: Scope, source: bytes, target: View, listed: bytes, extra: Sequence[str] = ()
-          ) -> list[str | bytes]:
-    argv = rsync.copy_argv(source, target.inside, [*_options(config, scope), *target.options, *extra], listed)
-    if scope.paths:
-        argv[-2:-1] = [os.path.join(source, b".", p) for p in scope.paths]
-    return target.space.wrap(argv)
+    yield from putback.obstacles(diff, root)
 
 
 def _commands(store: Store, config: Config, point: RestorePoint, scope: Scope) -> tuple[str, ...]:
     root = os.path.realpath(os.fsencode(config.root))
     shown = View(Space(), root, root, (), (), filters(config, store, root))
     opened = store.tree if point.newest else b"POINT"
-    argv = _argv(config, scope, opened, shown, b"EXCLUDES")
+    argv = putback.copy_argv(config, scope, opened, shown, b"EXCLUDES")
     lines = [] if point.newest else [f"mount -t overlay -o ro,lowerdir=STAGING:{printable(store.tree)} POINT"]
     lines.append(" ".join(printable(a) for a in argv if not str(a).startswith("--out-format")))
     lines += [f"EXCLUDES: {printable(p)}" for p in shown.filters]
@@ -253,7 +193,7 @@ def protected(store: Store) -> dict[str, str]:
     return ordered | {i: "needed by an interrupted rollback" for i in (entry["point"], entry["safety"]) if i}
 
 
-def begin(store: Store, config: Config, point: RestorePoint, scope: Scope, safety: str | None,
+def begin(store: Store, config: Config, point: RestorePoint, scope: Scope, safety: RestorePoint | None,
           keep: Sequence[bytes] = (), *, undo: bool = False, of: str = "", reboot: Sequence[str] = (),
           adoption: Adoption | None = None, merged: Sequence[bytes] = ()) -> dict[str, Any]:
     """Write the journal of a rollback that is about to change the target, and return it. `of` is the id of the rollback
@@ -261,10 +201,12 @@ def begin(store: Store, config: Config, point: RestorePoint, scope: Scope, safet
     they are the recorded ones), `merged` those that become directories."""
     now, root = datetime.now(UTC), os.path.realpath(os.fsencode(config.root))
     entry = {"id": of or f"{now:%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(4)}", "phase": "applying", "point": point.id,
+             "backend": point.backend,
              "root": printable(root), "root_uuid": targets.identity(root), "machine": machine_id(root),
              "scope": [printable(os.fsencode(w)) for w in scope.words], "paths": _hex(scope.paths),
              "but": _hex(scope.but), "mounts": _hex(scope.mounts), "boot": scope.boot, "keep": _hex(keep),
-             "safety": safety, "undo": undo, "reboot": list(reboot),
+             "safety": safety.id if safety else None, "safety_backend": safety.backend if safety else "",
+             "undo": undo, "reboot": list(reboot),
              "adopt": None if adoption is None else adoption.document(), "merged": _hex(merged),
              "user": user_name(), "pid": os.getpid(),
              "started": now.strftime("%Y-%m-%d %H:%M:%S UTC")}
@@ -275,6 +217,11 @@ def begin(store: Store, config: Config, point: RestorePoint, scope: Scope, safet
 
 def _hex(paths: Sequence[bytes]) -> list[str]:
     return [p.hex() for p in paths]
+
+
+def backend_of(entry: dict[str, Any], which: str) -> str:
+    """Return which backend keeps the ``point`` or the ``safety`` of a journal (older ones say nothing: the replica)."""
+    return str(entry.get("backend" if which == "point" else "safety_backend") or "replica")
 
 
 def scope_of(entry: dict[str, Any]) -> Scope:
@@ -319,27 +266,13 @@ def _apply_files(store: Store, config: Config, point: RestorePoint, scope: Scope
     """Return how many entries changed, what still differs, and what was adjusted afterwards."""
     with Catalog.open(store) as catalog, _opened(
             store, config, catalog, point, entry, job) as (source, target, listed):
-        _split_links(catalog, point, target.path, scope, job)
-        parents = _missing_parents(catalog, point, target.path, scope)
-        step("rollback-opened")
-        count, unwritten = _run(_argv(config, scope, source, target, listed), job, "putting back", expected)
-        differences: list[str] = []
-        # Once more where something is not right yet: what could not be written at first, or what rsync did to another
-        # name of a file that it had already looked at (see snapshot.py).
-        for again in (False, True):
-            if again or unwritten:
-                _, unwritten = _run(_argv(config, scope, source, target, listed), job, "putting back", None)
-            for entry_of_parent in reversed(parents):
-                apply_attributes(os.path.join(target.path, entry_of_parent.path), entry_of_parent)
-            step("rollback-copied")
-            differences.clear()
-            _run(_argv(config, scope, source, target, listed, ["--dry-run"]), job, "verifying", None, differences,
-                 lambda item: item.only_access and target.ownerless(item.path))
-            if not differences:
-                break
-        for problem in unwritten if differences else ():
-            job.warn(message(problem))
-        step("rollback-verified")
+
+        def held(path: bytes) -> Entry | None:
+            row = catalog.at(path, point.number)
+            return row.entry if row is not None else None
+
+        tree = putback.Source(source, held)
+        count, differences = putback.put_back(tree, target, listed, config, scope, job, expected)
         adjusted = adopting.apply(target.path, entry["adopt"]) if entry.get("adopt") else []
         step("rollback-adjusted")
     return count, differences, tuple(adjusted)
@@ -354,60 +287,6 @@ def _opened(store: Store, config: Config, catalog: Catalog, point: RestorePoint,
         keep = [rsync.escape_pattern(bytes.fromhex(p)) for p in entry["keep"]]
         patterns = [*keep, *target.filters]
         yield source, target, rsync.write_filters(os.path.join(os.fsencode(place), b"filters"), patterns)
-
-
-def _run(argv: list[str | bytes], job: Job, phase: str, expected: int | None, seen: list[str] | None = None,
-         overlook: Callable[[rsync.Item], bool] = lambda _: False) -> tuple[int, tuple[str, ...]]:
-    """Run rsync; returns how many entries it named and what it said it could not write. What it names goes to `seen`,
-    less what `overlook` says."""
-    count = 0
-
-    def note(item: rsync.Item) -> None:
-        nonlocal count
-        count += 1
-        if seen is not None and len(seen) < 1000 and not overlook(item):
-            seen.append(f"{item.code.decode('ascii', 'replace')} {shown_path(item.path)}")
-        job.progress(phase, count, expected, current=item.path)
-
-    job.progress(phase, 0, expected)
-    outcome = rsync.run(argv, note, job)
-    for problem in outcome.problems:
-        job.warn(message(problem))
-    return count, outcome.unwritten
-
-
-def _split_links(catalog: Catalog, point: RestorePoint, target: bytes, scope: Scope, job: Job) -> None:
-    """Break hard links in the target that the point does not have: rsync only ever adds links (rsync(1), -H)."""
-    inodes: dict[tuple[int, int], list[bytes]] = defaultdict(list)
-    for top in scope.paths or (b"",):
-        base = os.path.join(target, top)
-        if os.path.lexists(base):
-            for path, info in walk(base):
-                if info.st_nlink > 1 and not stat.S_ISDIR(info.st_mode):
-                    inodes[info.st_dev, info.st_ino].append(b"/".join(p for p in (top, path) if p))
-    job.progress("comparing hard links")
-    for paths in inodes.values():
-        groups: dict[int | bytes, list[Entry]] = defaultdict(list)
-        for path in paths:
-            row = catalog.at(path, point.number)
-            if row is not None:
-                groups[row.entry.link if row.entry.link is not None else path].append(row.entry)
-        for apart in sorted(groups.values(), key=len)[:-1]:
-            for entry in apart:
-                full = os.path.join(target, entry.path)
-                clone_file(full, read_entry(full, entry.path))
-
-
-def _missing_parents(catalog: Catalog, point: RestorePoint, target: bytes, scope: Scope) -> list[Entry]:
-    """Return the directories that must be made for the chosen paths, outermost first."""
-    found = []
-    for path in scope.paths:
-        parts = path.split(b"/")
-        for parent in (b"/".join(parts[:n]) for n in range(1, len(parts))):
-            row = catalog.at(parent, point.number)
-            if row is not None and not os.path.lexists(os.path.join(target, parent)):
-                found.append(row.entry)
-    return list(dict.fromkeys(found))
 
 
 def same_boot(store: Store, config: Config, plan_: RollbackPlan, scope: Scope) -> None:

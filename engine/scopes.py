@@ -78,7 +78,9 @@ def resolve(words: Sequence[str], config: Config, point: RestorePoint) -> Scope:
 
 
 def recorded(point: RestorePoint) -> list[bytes]:
-    """Return where the file systems of a point were mounted, relative to its root."""
+    """Return where the file systems of a point were mounted, or its volumes are, relative to its root."""
+    if point.parts:
+        return [part.place for part in point.parts if part.place is not None]
     return [one.place for one in filesystems.recorded(point.doc.get("sources"))]
 
 

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import os
-import sqlite3
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from engine import adopting, nextboot, points, retention, rollback, scopes, targets
 from engine.adopting import Adoption
-from engine.config import Config, Retention
+from engine.backends import Trouble
+from engine.config import Retention
 from engine.configsave import save_rules
-from engine.errors import ChangedError, NoRoomError, RefusedError, RollpointError, UsageError
+from engine.errors import ChangedError, RefusedError, UsageError
 from engine.events import Job
 from engine.points import RestorePoint
-from engine.replica import delete, layout, mounted, query, recover, repair, room, rsync, verify
+from engine.replica import layout, mounted, query, repair, verify
 from engine.replica import restore as restoring
 from engine.replica.catalog import Catalog
 from engine.replica.layout import Store
-from engine.replica.snapshot import Snapshot
 from engine.rescue import kit, lifeboat
 from engine.results import (
     Fate,
@@ -32,17 +29,18 @@ from engine.results import (
     RollbackPlan,
     RollbackResult,
     SnapshotRequest,
-    SnapshotResult,
     VerifyReport,
 )
 from engine.rollback import Applied
 from engine.scopes import Scope
-from engine.session import clean_errors, is_full
-from engine.text import human_size, printable
-from engine.vmverbs import VmVerbs
+from engine.session import clean_errors
+from engine.storage import of_any_backend
+from engine.storagelook import REPLICA
+from engine.taking import Taker
+from engine.text import printable
 
 
-class Engine(VmVerbs):
+class Engine(Taker):
     """One store and the tree it is about. Opening it touches nothing; every method raises RollpointError.
 
     Reading may go on in any number of processes at once, also while a point is being taken. Writing takes the store's
@@ -51,79 +49,7 @@ class Engine(VmVerbs):
 
     # --- taking and copying ------------------------------------------------------------------------------------------
 
-    def snapshot(self, request: SnapshotRequest, job: Job) -> SnapshotResult:
-        """Take a point; old ones are removed first when the size rule says so, or when the disk is too full."""
-        self._may_write()
-        with clean_errors():
-            store = self._store_or_new(job)
-            with self._writing(store, "snapshot", job):
-                self._inventory_along(store, request, job)
-                result = self._take(store, request, job)
-        self._audit(store, "snapshot", result.point.id, "warnings" if job.warnings else "done")
-        return result
-
-    def _store_or_new(self, job: Job) -> Store:
-        root, path = os.fsencode(self.config.root), os.fsencode(self.config.store)
-        layout.check_places(path, root)
-        if not os.path.lexists(os.path.join(path, b"store.yaml")):
-            self._create(path, root, job)
-        layout.check_source(self._store, os.path.realpath(root))
-        return self._store
-
-    def _create(self, path: bytes, root: bytes, job: Job) -> None:
-        try:
-            layout.create_store(path, os.path.realpath(root), rsync.checksum_name())
-        except OSError as error:
-            if not is_full(error):
-                raise
-            store = Store(os.path.realpath(path), {})
-            raise self._no_room(store, error, room.missing(store, self.config, job)) from error
-
-    def _take(self, store: Store, request: SnapshotRequest, job: Job, config: Config | None = None) -> SnapshotResult:
-        mounted.refuse(store)
-        config = config or self.config
-        started = time.monotonic()
-        pruned = self._remove(store, [f.point for f in self._fates(store) if not f.keep and "store over" in f.rule],
-                              job).removed
-        try:
-            taken = Snapshot(store, config, request, job)
-            doc = taken.take()
-        except (NoRoomError, OSError, sqlite3.Error) as error:
-            if not is_full(error):
-                raise
-            more = self._make_room(store, error, job)
-            pruned += more.removed
-            taken = Snapshot(store, config, request, job)
-            doc = taken.take()
-        layout.keep_reserve(store)
-        kit.refresh(store, job)
-        point = next(p for p in query.points(store) if p.id == doc["id"])
-        counts = doc["changed"]
-        return SnapshotResult(
-            point, counts["created"], counts["changed"], counts["deleted"], counts["attrs"], counts["bytes_copied"],
-            taken.diff_bytes, pruned, tuple(doc["excludes"]), tuple(doc["databases"]), time.monotonic() - started)
-
-    def _make_room(self, store: Store, error: Exception, job: Job) -> PruneResult:
-        """Remove old points because a snapshot found no room; raises NoRoomError when that would not do."""
-        recover.recover(store, Job())
-        needed = room.missing(store, self.config, job)
-        listed = query.points(store)
-        victims = retention.room(listed, self.config.retention, datetime.now(UTC), needed,
-                                 protected=rollback.protected(store)) if listed else []
-        result = self._remove(store, victims, job) if victims else PruneResult((), (), 0)
-        if not result.removed or room.missing(store, self.config, job) > 0:
-            raise self._no_room(store, error, needed) from error
-        return result
-
-    @staticmethod
-    def _no_room(store: Store, error: Exception, needed: int) -> RollpointError:
-        """Return the error for a store that could not take a point; it is as it was."""
-        if needed <= 0:  # there is room: something is larger than the file system lets it be, or a quota is full
-            return RollpointError(f"the store's file system refuses what the point needs: {error}",
-                                  hint="look for a quota, or for an extended attribute larger than it allows")
-        return NoRoomError(f"no room left in {printable(store.path)}: {human_size(needed)} more are needed",
-                           missing=needed, hint="the store is as it was; free room, delete points, or exclude more")
-
+    @of_any_backend
     def restore(self, point: RestorePoint, dest: str, paths: Sequence[bytes], job: Job, *, merge: bool = False
                 ) -> RestoreResult:
         """Copy a point, or paths of it under their full names, into a directory (see restore.restore)."""
@@ -133,6 +59,7 @@ class Engine(VmVerbs):
 
     # --- going back --------------------------------------------------------------------------------------------------
 
+    @of_any_backend
     def plan(self, point: RestorePoint, scope: Sequence[str], job: Job, *, adopt: bool = False,
              merged: Sequence[bytes] = ()) -> RollbackPlan:
         """Return what rolling back to a point would change (`scope`: see engine/scopes.py); touches nothing. `adopt`:
@@ -148,6 +75,8 @@ class Engine(VmVerbs):
         """Carry out a plan: a safety point first (unless told not to), then the journal, the copies, verification."""
         rollback.check(plan.findings)
         self._may_write()
+        if plan.point.backend != REPLICA:
+            return self._rollback_storage(plan, job, safety_point=safety_point)
         scope = scopes.resolve(plan.scope, self.config, plan.point)
         lifeboat.require(self.config, scope.paths)
         store = self._store
@@ -158,10 +87,45 @@ class Engine(VmVerbs):
             rollback.same_boot(store, self.config, plan, scope)
             safety = self._safety_point(store, plan, scope, job) if safety_point else None
             point = points.resolve(query.points(store), plan.point.id)
-            entry = rollback.begin(store, self.config, point, scope, safety.id if safety else None,
-                                   plan.keep, reboot=plan.reboot, adoption=adoption, merged=plan.merged)
-            done = rollback.apply(store, self.config, point, scope, entry, job, len(plan.diff.changes))
+            entry = rollback.begin(store, self.config, point, scope, safety, plan.keep,
+                                   reboot=plan.reboot, adoption=adoption, merged=plan.merged)
+            done = self._apply(store, point, scope, entry, job, len(plan.diff.changes))
         return self._rolled_back(store, "rollback", point, safety, done, entry)
+
+    def _rollback_storage(self, plan: RollbackPlan, job: Job, *, safety_point: bool) -> RollbackResult:
+        """Carry out a plan for a point that the storage keeps. Its journal lies in the store; an empty one is made
+        where there is none."""
+        point, scope = self.storage.settle(plan)
+        lifeboat.require(self.config, scope.paths)
+        path, root = os.fsencode(self.config.store), os.fsencode(self.config.root)
+        with clean_errors():
+            if not os.path.lexists(os.path.join(path, b"store.yaml")):
+                layout.check_places(path, root)
+                self._create(path, root, job)
+            store = self._store
+            with self._writing(store, "rollback", job):
+                if rollback.interrupted(store):
+                    raise RefusedError(rollback.interrupted(store), hint="use --resume or --undo")
+                safety = None
+                if safety_point:
+                    safety = self.storage.safety(plan, job) or self._safety_point(store, plan, scope, job)
+                entry = rollback.begin(store, self.config, point, scope, safety, reboot=plan.reboot)
+                done = self._apply(store, point, scope, entry, job, len(plan.diff.changes))
+        return self._rolled_back(store, "rollback", point, safety, done, entry)
+
+    def _apply(self, store: Store, point: RestorePoint, scope: Scope, entry: dict[str, Any], job: Job,
+               expected: int | None = None) -> Applied:
+        """Carry out what the journal says, by what keeps the point."""
+        if point.backend != REPLICA:
+            return self.storage.apply(store, point, scope, entry, job, expected)
+        return rollback.apply(store, self.config, point, scope, entry, job, expected)
+
+    def _journaled(self, store: Store, entry: dict[str, Any], which: str) -> RestorePoint:
+        """Return the point (``point`` or ``safety``) that a journal names."""
+        backend = rollback.backend_of(entry, which)
+        if backend != REPLICA:
+            return self.storage.named(backend, entry[which])
+        return points.resolve(query.points(store), entry[which])
 
     def _settled_scope(self, store: Store, plan: RollbackPlan, scope: Scope) -> tuple[Scope, Adoption | None]:
         """Return the scope less what must stay for what is mounted there now, and what is adjusted to that. Raises
@@ -184,7 +148,9 @@ class Engine(VmVerbs):
         """Take the point that an undo goes back to: of all that the rollback will change, whatever fstab says."""
         point = plan.point
         config = rollback.excluding(self.config, point)     # on a rescue system ours says nothing of this one
-        config = targets.widened(config, targets.places(point, scope, plan.merged))
+        places = targets.places(point, scope, plan.merged) if point.backend == REPLICA else targets.mounted(
+            self.config, scope.mounts)
+        config = targets.widened(config, places)
         request = SnapshotRequest(f"before the rollback to {point.id}", ("safety",), reason="safety")
         return self._take(store, request, job, config).point
 
@@ -205,10 +171,12 @@ class Engine(VmVerbs):
                 raise UsageError("no rollback was interrupted", hint="there is nothing to resume")
             self._same_root(entry)
             lifeboat.require(self.config, rollback.scope_of(entry).paths)
-            listed = query.points(store)
-            point = points.resolve(listed, entry["point"])
-            safety = None if entry["undo"] else next((p for p in listed if p.id == entry["safety"]), None)
-            done = rollback.apply(store, self.config, point, rollback.scope_of(entry), entry, job)
+            point = self._journaled(store, entry, "point")
+            safety = None
+            if entry["safety"] and not entry["undo"]:
+                with suppress(UsageError):      # it may have been deleted by another program
+                    safety = self._journaled(store, entry, "safety")
+            done = self._apply(store, point, rollback.scope_of(entry), entry, job)
         return self._rolled_back(store, "rollback --resume", point, safety, done, entry)
 
     def undo(self, job: Job) -> RollbackResult:
@@ -222,13 +190,13 @@ class Engine(VmVerbs):
                 raise RefusedError("that rollback took no safety point, so it cannot be undone",
                                    hint="resume it with --resume, or roll back to another point")
             self._same_root(entry)
-            point = points.resolve(query.points(store), entry["safety"])
+            point = self._journaled(store, entry, "safety")
             scope = rollback.scope_of(entry)
             lifeboat.require(self.config, scope.paths)
             keep = [bytes.fromhex(p) for p in entry["keep"]]
-            entry = rollback.begin(store, self.config, point, scope, point.id, keep, undo=True, of=entry.get("id", ""),
+            entry = rollback.begin(store, self.config, point, scope, point, keep, undo=True, of=entry.get("id", ""),
                                    reboot=entry.get("reboot", ()))
-            done = rollback.apply(store, self.config, point, scope, entry, job)
+            done = self._apply(store, point, scope, entry, job)
         return self._rolled_back(store, "rollback --undo", point, None, done, entry)
 
     def may_order(self) -> None:
@@ -236,6 +204,7 @@ class Engine(VmVerbs):
         with clean_errors():
             nextboot.refuse(self._store, printable(os.path.realpath(os.fsencode(self.config.root))))
 
+    @of_any_backend
     def order(self, plan: RollbackPlan, words: Mapping[str, Any]) -> None:
         """Order a plan for the next boot (see engine/nextboot.py; `words` go to the program that carries it out)."""
         rollback.check(plan.findings)
@@ -268,11 +237,28 @@ class Engine(VmVerbs):
         newest first."""
         return self._fates(self._store, rules)
 
-    def _fates(self, store: Store, rules: Retention | None = None) -> list[Fate]:
-        listed = query.points(store)
-        total, tree = room.sizes(store, listed)
-        return retention.fates(listed, rules or self.config.retention, datetime.now(UTC), store_bytes=total,
-                               source_bytes=tree, protected=rollback.protected(store))
+    def all_fates(self, rules: Retention | None = None, backend: str | None = None) -> tuple[list[Fate], list[Trouble]]:
+        """Return what `fates` does for the points of all backends (or of one), newest first, and which backends could
+        not be asked. The rules hold for each backend, owner and set of volumes by itself."""
+        listing = self.listing(backend)
+        mine = {p.id for p in listing.points if p.backend == REPLICA}
+        decided = {f.point.id: f for f in (self.fates(rules) if mine else ())}
+        others = [p for p in listing.points if p.backend != REPLICA]
+        decided |= {f.point.id: f for f in self.storage.fates(others, rules)}
+        return [decided[p.id] for p in listing.points if p.id in decided], list(listing.troubles)
+
+    def prune_all(self, job: Job, shown: Sequence[RestorePoint] | None = None, backend: str | None = None
+                  ) -> PruneResult:
+        """Delete the points of all backends (or of one) that the rules do not keep; `shown` and ChangedError as for
+        `prune`."""
+        self._may_write()
+        going = retention.deletions(self.all_fates(backend=backend)[0])
+        if shown is not None:
+            _same_points(shown, going)
+        kept = [point for point in going if point.backend == REPLICA]
+        others = [point for point in going if point.backend != REPLICA]
+        results = [self.prune(job, kept)] if kept else []
+        return _together([*results, *([self.storage.delete(others, job)] if others else [])])
 
     def rules(self) -> Retention:
         """Return the rules of retention that hold now."""
@@ -302,6 +288,10 @@ class Engine(VmVerbs):
 
     def delete(self, points: Sequence[RestorePoint], job: Job) -> PruneResult:
         """Delete these points, whatever the rules say; only what an interrupted rollback needs is refused."""
+        others = [point for point in points if point.backend != REPLICA]
+        if others:
+            kept = [point for point in points if point.backend == REPLICA]
+            return _together([self.storage.delete(others, job), *([self.delete(kept, job)] if kept else [])])
         self._may_write()
         store = self._store
         with clean_errors(), self._writing(store, "delete", job):
@@ -311,41 +301,7 @@ class Engine(VmVerbs):
                     raise RefusedError(f"point {point.id} is {needed[point.id]}", hint="finish the rollback first")
             return self._remove(store, sorted(points, key=lambda p: p.number), job)
 
-    def _remove(self, store: Store, victims: Sequence[RestorePoint], job: Job) -> PruneResult:
-        """Delete points one by one and go on past those that cannot be deleted."""
-        removed: list[str] = []
-        failed: list[tuple[str, str]] = []
-        freed = 0
-        if not victims:
-            return PruneResult((), (), 0)
-        mounted.refuse(store)
-        with store.no_readers():
-            for number, point in enumerate(victims):
-                job.progress("deleting", number, len(victims), current=os.fsencode(point.id))
-                try:
-                    freed += self._delete(store, point, job)
-                    removed.append(point.id)
-                    self._audit(store, "delete", point.id, "done")
-                except (RollpointError, OSError, sqlite3.Error) as error:
-                    if job.cancelled:
-                        raise
-                    failed.append((point.id, str(error)))
-                    job.warn(f"point {point.id} could not be removed: {error}")
-                    self._audit(store, "delete", point.id, "failed", str(error))
-        return PruneResult(tuple(removed), tuple(failed), freed)
-
-    @staticmethod
-    def _delete(store: Store, point: RestorePoint, job: Job) -> int:
-        try:
-            return delete.delete(store, point, job)
-        except (NoRoomError, OSError, sqlite3.Error) as error:
-            if not is_full(error) or not layout.release_reserve(store):
-                raise
-            recover.recover(store, Job())
-            if os.path.isdir(store.point(point.id)):
-                return delete.delete(store, point, job)
-            return point.own_bytes or 0  # recovery has finished what had begun
-
+    @of_any_backend
     def annotate(self, point: RestorePoint, *, comment: str | None = None, pinned: bool | None = None
                  ) -> RestorePoint:
         """Change a point's comment or pin."""
@@ -359,6 +315,8 @@ class Engine(VmVerbs):
 
     def verify(self, points: Sequence[RestorePoint], job: Job, *, data: bool = False) -> VerifyReport:
         """Check the store and these points; with `data` every content is read and compared with its checksum."""
+        if any(point.backend != REPLICA for point in points):
+            return self.storage.verify([point for point in points if point.backend != REPLICA], job, data=data)
         store = self._settled()
         with clean_errors():
             with store.reading():
@@ -392,10 +350,16 @@ class Engine(VmVerbs):
             mounted.umount(store, os.path.abspath(os.fsencode(where)))
 
 
+def _together(results: Sequence[PruneResult]) -> PruneResult:
+    """Return what several backends have removed as one result."""
+    return PruneResult(tuple(i for r in results for i in r.removed), tuple(f for r in results for f in r.failed),
+                       sum(r.freed for r in results))
+
+
 def _same_points(shown: Sequence[RestorePoint], going: Sequence[RestorePoint]) -> None:
     """Raise ChangedError when the points that go are not those that were shown."""
     agreed, now = {p.id: p for p in shown}, {p.id: p for p in going}
-    lines = [f"{what} {', '.join(f'{p.number} ({p.id})' for p in found)}" for what, found in (
+    lines = [f"{what} {', '.join(f'{p.number} ({p.id})' if p.number else p.id for p in found)}" for what, found in (
         ("these would go too:", [p for p in going if p.id not in agreed]),
         ("these would not go any more:", [p for p in shown if p.id not in now])) if found]
     if lines:

@@ -145,6 +145,13 @@ def places(point: RestorePoint, scope: Scope, merged: Collection[bytes] = ()) ->
     return [one.place for one in involved(point, scope) if one.place and one.place not in merged]
 
 
+def mounted(config: Config, candidates: Sequence[bytes]) -> list[bytes]:
+    """Return those of some places, besides the root, at which something is mounted."""
+    root = os.path.realpath(os.fsencode(config.root))
+    points = {mount.point for mount in mounts.mounts()}
+    return [place for place in candidates if place and os.path.join(root, place) in points]
+
+
 def widened(config: Config, places: Sequence[bytes]) -> Config:
     """Return the configuration for the safety point: what a rollback changes must be in it, whatever fstab says."""
     return replace(config, sources=(*config.sources, *(os.fsdecode(b"/" + p) for p in places)))

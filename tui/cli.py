@@ -93,6 +93,7 @@ def _start(words: list[str]) -> int:
 
 
 def _run(command: commands.Command, context: Context, args: argparse.Namespace) -> int:
+    context.backend = getattr(args, "backend", None)
     answer = command.run(context, args)
     if context.out.as_json and answer.document is not None:
         warnings = {"warnings": context.warnings} if context.jobs else {}

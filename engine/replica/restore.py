@@ -34,7 +34,7 @@ def restore(store: Store, point: RestorePoint, dest: str, paths: Sequence[bytes]
     RefusedError when it lies in the store, UsageError for a path that the point does not have.
     """
     started = time.monotonic()
-    target = _check_target(store, os.fsencode(dest), merge)
+    target = check_target(store, os.fsencode(dest), merge)
     with store.reading():
         with Catalog.open(store) as catalog:
             rows = list(select(catalog, point, paths))
@@ -72,9 +72,10 @@ def _writer(store: Store) -> tuple[str, int]:
         return "", 0
 
 
-def _check_target(store: Store, target: bytes, merge: bool) -> bytes:
+def check_target(store: Store | None, target: bytes, merge: bool) -> bytes:
+    """Return the directory to copy into, symbolic links resolved; raises as `restore`."""
     real = os.path.realpath(target)
-    if (real + b"/").startswith(store.path + b"/"):
+    if store is not None and (real + b"/").startswith(store.path + b"/"):
         raise RefusedError(f"{printable(target)} lies in the store", hint="name a directory outside of it")
     if os.path.lexists(target) and not os.path.isdir(real):
         raise UsageError(f"{printable(target)} is no directory", hint="name a new or empty directory with --to")

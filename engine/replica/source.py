@@ -89,7 +89,7 @@ def chosen(config: Config, root: bytes) -> list[bytes]:
 
 
 @contextlib.contextmanager
-def view(config: Config, store: Store, *, target_in: mounts.Space | None = None, job: Job | None = None
+def view(config: Config, store: Store | None, *, target_in: mounts.Space | None = None, job: Job | None = None
          ) -> Iterator[View]:
     """Compose the view of the configured root: read-only in a space of its own, or writable in the space given.
 
@@ -112,7 +112,7 @@ def view(config: Config, store: Store, *, target_in: mounts.Space | None = None,
         patterns += tuple(rsync.escape_pattern(p) + b"*" for p in momentary.leftovers(volumes))
         wanted = _wanted(config, volumes, job) if job is not None else {}
         moment, shown = None, {}
-        if job is not None and wanted:
+        if job is not None and wanted and store is not None:
             bench = momentary.bench(space, os.fsencode(stack.enter_context(scratch())), store.path, job)
             moment = Moment(bench, where, job)
             stack.callback(moment.close)

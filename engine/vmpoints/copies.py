@@ -28,7 +28,7 @@ from engine.errors import DamageError, NoRoomError, RefusedError, RollpointError
 from engine.events import Job, step
 from engine.machine import momentary, mounts
 from engine.machine.momentary import Moment
-from engine.points import RestorePoint
+from engine.points import Part, RestorePoint
 from engine.replica.disk import apply_attributes, copy_range, read_entry
 from engine.replica.layout import Store, fsync_dir, remove_tree
 from engine.replica.source import COPIES_OF_DISKS
@@ -129,9 +129,10 @@ def points(store: Store, root: bytes) -> list[RestorePoint]:
 def _measured(store: Store, point: RestorePoint, root: bytes) -> RestorePoint:
     """A point with what its copies take: nobody knows where they share blocks with the disk (reflink)."""
     taken: int | None = documents.used(store, KIND, point.id)
-    problems = list[str]()
+    problems, parts = list[str](), list[Part]()
     try:
         for disk in disks(store, point):
+            parts.append(Part(message(f"{point.doc.get('vm')}/{disk.device}"), shown_path(disk.copy)))
             try:
                 info = os.lstat(os.path.join(root, disk.copy))
                 taken = None if taken is None or disk.way == "reflink" else taken + info.st_blocks * 512
@@ -141,7 +142,8 @@ def _measured(store: Store, point: RestorePoint, root: bytes) -> RestorePoint:
                 problems.append(f"the copy of {disk.device} ({shown_path(disk.copy)}): {error.strerror}")
     except DamageError as error:
         problems.append(error.message)
-    return replace(point, own_bytes=taken, state="damaged" if problems else "ok",
+    # Rules of retention hold for each set of volumes by itself: so for the points of each VM.
+    return replace(point, own_bytes=taken, parts=tuple(parts), state="damaged" if problems else "ok",
                    problems=tuple(message(problem) for problem in problems))
 
 

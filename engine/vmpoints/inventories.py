@@ -18,7 +18,7 @@ from typing import Any
 
 from engine.config import Config
 from engine.entries import Entry, Kind
-from engine.errors import DamageError, RollpointError
+from engine.errors import DamageError
 from engine.events import Job
 from engine.points import RestorePoint
 from engine.replica.disk import apply_attributes, make_node
@@ -143,24 +143,7 @@ def opened(store: Store, point: RestorePoint) -> Iterator[bytes]:
         yield top
 
 
-def verify(store: Store, point: RestorePoint) -> list[str]:
-    """Read everything a point needs; returns what is damaged, in sentences."""
-    try:
-        names = _uses(store, point)
-        entries(store, point)
-        load(store, point)
-    except (DamageError, RollpointError) as error:
-        return [error.message]
-    problems = []
-    for name in sorted(names):
-        try:
-            blobs.get(store, name)
-        except DamageError as error:
-            problems.append(error.message)
-    return problems
-
-
-def _uses(store: Store, point: RestorePoint) -> set[str]:
+def uses(store: Store, point: RestorePoint) -> set[str]:
     """Return the names of the contents that a point has. Raises DamageError."""
     listing = documents.checked(store, KIND, point, FILES)
     return {line.removeprefix(b"# ").split(b" ", 1)[0].decode("ascii") for line in listing.splitlines()}
@@ -183,7 +166,7 @@ def delete(store: Store, victims: Sequence[RestorePoint], job: Job) -> PruneResu
     try:
         used = set[str]()
         for point in points(store):
-            used |= _uses(store, point)
+            used |= uses(store, point)
         freed += blobs.sweep(store, used)
     except DamageError as error:
         job.warn(message(f"contents that no point needs any more were left: {error.message}"))

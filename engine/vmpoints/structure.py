@@ -17,6 +17,7 @@ from engine.entries import Entry, Kind
 from engine.events import Job
 from engine.machine.tree import Tree
 from engine.replica.disk import behind_link, read_entry
+from engine.replica.source import COPIES_OF_DISKS
 from engine.text import shown_path
 from engine.vms.inventory import Inventory
 from engine.vms.repositories import DIRECTORY, Repository
@@ -80,7 +81,7 @@ def _walk(root: bytes, repository: Repository, made: Structure) -> Iterator[byte
             info = os.lstat(os.path.join(root, path))
             if stat.S_ISDIR(info.st_mode) and info.st_dev == device and depth < deepest:
                 names = sorted(os.listdir(os.path.join(root, path)), reverse=True)
-                todo += [(os.path.join(path, name), depth + 1) for name in names]
+                todo += [(os.path.join(path, name), depth + 1) for name in names if name != COPIES_OF_DISKS]
         except OSError as error:
             made.troubles.append(f"{shown_path(path)}: {error.strerror}")
 

@@ -18,7 +18,7 @@ from itertools import pairwise
 from engine.machine.tree import Tree
 from engine.run import call
 from engine.text import human_size, printable, short_age, shown_path
-from engine.vms.secrets import is_secret
+from engine.vms.secrets import HIDDEN, is_secret
 
 SETTINGS = b"etc/sysconfig/ovmm"
 KEPT = 15
@@ -70,7 +70,8 @@ def look(root: str, now: datetime | None = None) -> Manager:
     place = os.fsencode(settings.get("DBBACKUP", "")).strip(b"/") or _DEFAULT
     backups = sorted(_backups(tree, place), key=lambda backup: backup.taken, reverse=True)
     automatic = [backup for backup in backups if backup.automatic]
-    shown = tuple((key, "********" if is_secret(key) else value) for key, value in settings.items())
+    shown = tuple((key, HIDDEN if is_secret(key) or "pass" in key.lower() else value)
+                  for key, value in settings.items())
     remarks = _remarks(settings, place, automatic, now or datetime.now(UTC)) if settings or backups else []
     return Manager(settings.get("UUID", ""), shown, place, tuple(backups), _forecast(automatic, backups),
                    tuple(remarks))

@@ -81,7 +81,8 @@ def ocfs2(device: bytes) -> str:
     words += ["-L", told["label"]] if told["label"] else []
     words += ["-U", told["uuid"]] if told["uuid"] else []
     words += ["-M", "local"] if "local" in flags else []
-    words += ["--fs-features=" + ",".join(features)] if features else []
+    # The least, and what there is beyond it: this mkfs.ocfs2 may add others of its own accord.
+    words += ["--fs-feature-level=max-compat", *(["--fs-features=" + ",".join(features)] if features else [])]
     return message(" ".join(shlex.quote(word) for word in (*words, os.fsdecode(device))))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import IO, Any
 
+from engine.backends import Listing, Trouble
 from engine.bootpieces import BootShown, BootStatus
 from engine.config import Config
 from engine.entries import Change, Diff, Entry, Kind, Status, Version
@@ -127,8 +128,13 @@ class FakeEngine:
             raise self.world.raises
         return list(self.world.points)
 
-    def resolve(self, spec: str) -> RestorePoint:
-        return resolve(self.world.points, spec)
+    def listing(self, backend: str | None = None) -> Listing:
+        if backend not in (None, "replica"):
+            return Listing((), (Trouble(backend, "not here", "look for it"),))
+        return Listing(tuple(self.points()))
+
+    def resolve(self, spec: str, backend: str | None = None) -> RestorePoint:
+        return resolve(self.listing(backend).points, spec)
 
     def listdir(self, point: RestorePoint, path: bytes = b"") -> list[Entry]:
         if path not in (b"", b"d"):
@@ -222,6 +228,13 @@ class FakeEngine:
     def fates(self) -> list[Fate]:
         return [Fate(p, p.number != 1, "newest" if p.newest else "older than max_age \x1b")
                 for p in self.world.points]
+
+    def all_fates(self, rules: None = None, backend: str | None = None) -> tuple[list[Fate], list[Trouble]]:
+        return (self.fates() if backend in (None, "replica") else []), []
+
+    def prune_all(self, job: Job, shown: Sequence[RestorePoint] | None = None, backend: str | None = None
+                  ) -> PruneResult:
+        return self.prune(job, shown)
 
     def prune(self, job: Job, shown: Sequence[RestorePoint] | None = None) -> PruneResult:
         self._work("prune", job)

@@ -34,7 +34,7 @@ VERBS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "snapshot": (("snapshot", "-m", "x", "--tag", "t", "--pin"),
                  POINT | {"entries_created", "entries_changed", "entries_deleted", "entries_attrs", "pruned",
                           "bytes_copied", "diff_bytes", "excluded", "databases", "seconds", "warnings"}),
-    "list": (("list",), {"points"}),
+    "list": (("list",), {"points", "troubles"}),
     "show": (("show", "3"), POINT | {"document"}),
     "diff": (("diff", "1"), {"older", "newer", "totals", "changes", "warnings"}),
     "diff file": (("diff", "1", "/etc/a"), {"older", "newer", "totals", "changes", "text", "warnings"}),
@@ -115,11 +115,13 @@ def test_list_text(run: Run, world: World) -> None:
 
 
 def test_list_of_nothing_and_of_another_backend(run: Run, world: World) -> None:
-    assert run("list", "--backend", "zfs").code == 2
+    assert run("list", "--backend", "tape").code == 2
+    failed = run("list", "--backend", "zfs")
+    assert failed.code == 1 and "zfs cannot be listed: not here" in failed.err and "look for it" in failed.err
     assert run("list", "--backend", "replica", "--json").document["points"]
     world.points.clear()
     assert "no restore point yet" in run("list").out
-    assert run("list", "--json").document == {"points": []}
+    assert run("list", "--json").document == {"points": [], "troubles": []}
 
 
 def test_quiet_says_nothing_but_the_answer(run: Run, world: World) -> None:
@@ -273,7 +275,7 @@ USAGE = [
     ["rollback", "--resume", "--yes"], ["rollback", "--undo", "--dry-run"],
     ["rollback", "--attach"], ["rollback", "3", "--attach"], ["rollback", "--attach", "--undo"],
     ["rollback", "--undo", "--at-next-boot"], ["pin"], ["delete"], ["delete", "1", "9", "--yes"], ["verify", "9"],
-    ["snapshot", "--backend", "lvm"], ["list", "-q", "-v"], ["list", "--jso"], ["demo", "x"],
+    ["snapshot", "--backend", "tape"], ["list", "-q", "-v"], ["list", "--jso"], ["demo", "x"],
     ["boot", "x"], ["boot", "show"], ["boot", "status", "3"], ["boot", "show", "9"],
     ["rollback", "3", "--scope", "files", "--scope", "boot"],
     ["rollback", "3", "--scope", "fs=/", "--scope", "boot"],

@@ -6,12 +6,18 @@ from argparse import ArgumentParser
 
 from engine.errors import UsageError
 
-BACKENDS = ("replica",)
+BACKENDS = ("replica", "zfs", "lvm", "btrfs", "vms", "vmdisks")
 
 
 def point_argument(parser: ArgumentParser) -> None:
     """Add the positional POINT."""
     parser.add_argument("point", metavar="POINT", help="id, unique prefix, number, or `latest`")
+    latest_argument(parser)
+
+
+def latest_argument(parser: ArgumentParser) -> None:
+    """Add --backend to a verb that takes a POINT."""
+    backend_argument(parser, "`latest` is the newest point of this backend (default: of the replica, if it has any)")
 
 
 def yes_argument(parser: ArgumentParser) -> None:
@@ -21,13 +27,13 @@ def yes_argument(parser: ArgumentParser) -> None:
 
 def backend_argument(parser: ArgumentParser, what: str) -> None:
     """Add --backend; `check_backend` judges its value."""
-    parser.add_argument("--backend", metavar="NAME", help=f"{what} (there is: {', '.join(BACKENDS)})")
+    parser.add_argument("--backend", metavar="NAME", help=f"{what} (there are: {', '.join(BACKENDS)})")
 
 
 def check_backend(name: str | None) -> None:
     """Raise UsageError for a backend that does not exist."""
     if name is not None and name not in BACKENDS:
-        raise UsageError(f"there is no backend {name!r}", hint=f"there is: {', '.join(BACKENDS)}")
+        raise UsageError(f"there is no backend {name!r}", hint=f"there are: {', '.join(BACKENDS)}")
 
 
 def check_text(what: str, value: str) -> str:

@@ -49,6 +49,7 @@ class Context:
         self.warnings: list[str] = []
         self.partial: dict[str, Any] = {}
         self.announce = True
+        self.backend: str | None = None     # whose `latest` is meant
         self.jobs = 0
 
     @cached_property
@@ -84,7 +85,12 @@ class Context:
                           "finishes it, `rollpoint rollback --undo` takes it back.")
 
     def resolve(self, spec: str) -> RestorePoint:
-        """Return the point that an admin named; raises UsageError."""
+        """Return the point that an admin named; raises UsageError. ``latest`` is that of the backend chosen."""
+        if self.backend is not None and spec == "latest":
+            from tui.commands._args import check_backend
+
+            check_backend(self.backend)
+            return self.engine.resolve(spec, self.backend)
         return self.engine.resolve(spec)
 
     def warn(self, sentence: str) -> None:

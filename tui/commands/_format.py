@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.entries import Change, Diff, Entry, Kind, Status, Version
-from engine.points import RestorePoint
+from engine.points import Part, RestorePoint
 from engine.results import Verdict
 from engine.text import human_age, human_size, json_path, message, printable, short_age, shown_path
 from tui.output import safe_text, table
@@ -31,9 +31,24 @@ def point_json(point: RestorePoint, *, whole: bool = False) -> dict[str, Any]:
         "own_bytes": point.own_bytes, "newest": point.newest,
         "problems": [message(p) for p in point.problems],
     }
+    if point.backend != "replica":
+        out[point.backend] = {"owner": message(point.owner), "parts": [_part_json(part) for part in point.parts]}
     if whole:
         out["document"] = point.doc
     return out
+
+
+def _part_json(part: Part) -> dict[str, Any]:
+    """Return one volume of a point, with what its tool says of it."""
+    place = None if part.place is None else shown_path(part.place)
+    facts = {key: message(value) if isinstance(value, str) else value for key, value in part.facts.items()}
+    return {"volume": message(part.volume), "snapshot": message(part.snapshot), "place": place, "state": part.state,
+            "own_bytes": part.own_bytes, "facts": facts}
+
+
+def label(point: RestorePoint) -> str:
+    """Return what a point is called in a sentence: its number, or its id where it has none."""
+    return str(point.number) if point.number else printable(point.id)
 
 
 def local_time(moment: datetime) -> str:
@@ -49,7 +64,8 @@ def server_time() -> str:
 def point_name(point: RestorePoint) -> str:
     """Return number, id, time, age and comment of a point as one phrase."""
     comment = f', "{printable(point.comment)}"' if point.comment else ""
-    return f"point {point.number} ({printable(point.id)}), {local_time(point.created)}, " \
+    name = f"{point.number} ({printable(point.id)})" if point.number else printable(point.id)
+    return f"point {name}, {local_time(point.created)}, " \
            f"{human_age(point.age())}{comment}"
 
 
@@ -58,6 +74,7 @@ def marks(point: RestorePoint) -> str:
     tags."""
     words = ["newest"] * point.newest + ["pinned"] * point.pinned
     words += [printable(point.state)] if point.state != "ok" else []
+    words += [{"unknown": "not ours"}.get(point.owner, printable(point.owner))] if point.owner else []
     return ", ".join(words + [f"#{printable(t)}" for t in point.tags])
 
 
@@ -65,9 +82,21 @@ def points_table(points: Sequence[RestorePoint], *, long_age: bool = False) -> l
     """Return the lines of `list`: one point per line, in the order given, times local."""
     now = datetime.now(UTC)
     age = human_age if long_age else short_age
-    rows = [[str(p.number), printable(p.id), local_time(p.created), age(p.age(now)), size(p.own_bytes),
+    rows = [[str(p.number or UNKNOWN_SIZE), printable(p.id), local_time(p.created), age(p.age(now)), size(p.own_bytes),
              marks(p), printable(p.comment)] for p in points]
-    return table(["No.", "Point", "Taken", "Age", "Own size", "Marks", "Comment"], rows, right=(0, 3, 4))
+    head = ["No.", "Point", "Taken", "Age", "Own size", "Marks", "Comment"]
+    if any(p.backend != "replica" for p in points):
+        head.insert(5, "Of")
+        for row, point in zip(rows, points, strict=True):
+            row.insert(5, volumes(point))
+    return table(head, rows, right=(0, 3, 4))
+
+
+def volumes(point: RestorePoint) -> str:
+    """Return what a point is of, for people: the volumes of one that the storage keeps, else ``replica``."""
+    names = [message(part.volume) for part in point.parts]
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return f"{printable(point.backend)}: {', '.join(names[:2])}{more}" if names else printable(point.backend)
 
 
 def size(count: int | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from engine.entries import Change, Status
 from engine.results import Finding, RollbackPlan
 from engine.text import human_age, human_size, message, printable, shown_path
-from tui.commands._format import change_json, diff_totals, local_time, point_json, server_time
+from tui.commands._format import change_json, diff_totals, label, local_time, point_json, server_time
 from tui.output import table
 
 _WORDS = {Status.CREATED: "to be created", Status.CHANGED: "to be replaced",
@@ -41,7 +41,8 @@ def plan_lines(plan: RollbackPlan, *, verbose: bool, safety_point: bool) -> Iter
     """Yield what system_restore says before it asks, and what will happen to which paths; `verbose` cuts
     nothing."""
     point = plan.point
-    yield f"Rollback of {printable(plan.root)} to restore point {point.number} ({printable(point.id)})"
+    name = f"{point.number} ({printable(point.id)})" if point.number else printable(point.id)
+    yield f"Rollback of {printable(plan.root)} to restore point {name}"
     yield f"  taken {local_time(point.created)}, {human_age(point.age())}"
     if point.comment:
         yield f"  {printable(point.comment)}"
@@ -123,7 +124,7 @@ def _what_is_lost(plan: RollbackPlan, safety_point: bool) -> Iterator[str]:
         return
     yield "WARNING: all changes made since this restore point was taken will be lost"
     if plan.newer:
-        numbers = [str(point.number) for point in plan.newer]
+        numbers = [label(point) for point in plan.newer]
         more = f", and {len(numbers) - 10} older ones" if len(numbers) > 10 else ""
         yield ("  except those that a more recent restore point holds: you can still roll forward to "
                f"{', '.join(numbers[:10])}{more}.")

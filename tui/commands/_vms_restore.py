@@ -110,13 +110,10 @@ def _disk_point(context: Context, spec: str) -> RestorePoint:
     """The replica point or point of disks that an admin named; ``latest`` is the newest of the replica."""
     from engine import points
 
-    copies = context.engine.vm_disk_points()
-    found = [point for point in copies if point.id == spec] or [point for point in copies if spec and len(
-        spec) > len("2026-01-01") and point.id.startswith(spec)]
-    if len(found) == 1:
-        return found[0]
-    replica = [point for point in context.engine.points() if point.backend == "replica"]
-    return points.resolve(replica, spec)
+    copies, replica = context.engine.vm_disk_points(), context.engine.points()
+    if spec == points.LATEST or spec.isdecimal() or any(point.id == spec for point in replica):
+        return points.resolve(replica, spec)
+    return points.resolve([*copies, *replica], spec)
 
 
 def _disks_lines(plan: DiskPlan) -> Iterator[str]:

@@ -21,21 +21,21 @@ def configure_comment(parser: ArgumentParser) -> None:
 
 def run_pin(pinned: bool, context: Context, args: Namespace) -> Answer:
     """Pin or unpin a point."""
-    from tui.commands._format import point_json
+    from tui.commands._format import label, point_json
 
     point = context.engine.annotate(context.resolve(args.point), pinned=pinned)
-    context.out.info(f"Point {point.number} is pinned: no rule removes it." if pinned
-                     else f"Point {point.number} is not pinned any more.")
+    context.out.info(f"Point {label(point)} is pinned: no rule removes it." if pinned
+                     else f"Point {label(point)} is not pinned any more.")
     return Answer(point_json(point))
 
 
 def run_comment(context: Context, args: Namespace) -> Answer:
     """Change a point's comment."""
-    from tui.commands._format import point_json
+    from tui.commands._format import label, point_json
 
     text = check_text("comment", args.text)
     point = context.engine.annotate(context.resolve(args.point), comment=text)
-    context.out.info(f"The comment of point {point.number} is changed.")
+    context.out.info(f"The comment of point {label(point)} is changed.")
     return Answer(point_json(point))
 
 

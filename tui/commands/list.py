@@ -20,14 +20,22 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(context: Context, args: Namespace) -> Answer:
     """Show all points; a damaged one is shown as damaged, which is no failure of the listing."""
+    from engine.errors import RollpointError
     from engine.text import printable
-    from tui.commands._format import point_json, points_table, server_time
+    from tui.commands._format import label, point_json, points_table, server_time
     from tui.output import is_terminal, width
 
     check_backend(args.backend)
-    points = [p for p in context.engine.points() if args.backend in (None, p.backend)]
+    listing = context.engine.listing(args.backend)
+    points = listing.points
+    for trouble in listing.troubles:
+        reason = f"{trouble.backend} cannot be listed: {trouble.reason}"
+        if args.backend:
+            raise RollpointError(reason, hint=trouble.hint)
+        context.out.note(reason + (f" ({trouble.hint})" if trouble.hint else ""))
     if context.out.as_json:
-        return Answer({"points": [point_json(p) for p in points]})
+        troubles = [{"backend": t.backend, "reason": t.reason, "hint": t.hint} for t in listing.troubles]
+        return Answer({"points": [point_json(p) for p in points], "troubles": troubles})
     if not points:
         context.out.info("There is no restore point yet. `rollpoint snapshot` takes one.")
         return Answer()
@@ -41,7 +49,7 @@ def run(context: Context, args: Namespace) -> Answer:
         context.out.data(line)
     for point in points:
         for problem in point.problems:
-            context.out.info(f"Point {point.number} is {printable(point.state)}: {printable(problem)}")
+            context.out.info(f"Point {label(point)} is {printable(point.state)}: {printable(problem)}")
     context.out.info(server_time())
     return Answer()
 

@@ -26,12 +26,13 @@ def configure_umount(parser: ArgumentParser) -> None:
 def run_mount(context: Context, args: Namespace) -> Answer:
     """Mount a point."""
     from engine.text import printable
+    from tui.commands._format import label
 
     point = context.resolve(args.point)
     with context.job() as job:
         context.engine.mount(point, no_nul(args.where), job)
     where = printable(args.where)
-    context.out.info(f"Point {point.number} can be read at {where} now; `rollpoint umount {where}` ends it.")
+    context.out.info(f"Point {label(point)} can be read at {where} now; `rollpoint umount {where}` ends it.")
     return Answer({"point": point.id, "where": where})
 
 

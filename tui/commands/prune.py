@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tui.commands import Answer, Command
-from tui.commands._args import yes_argument
+from tui.commands._args import backend_argument, check_backend, latest_argument, yes_argument
 
 if TYPE_CHECKING:
+    from engine.points import RestorePoint
     from engine.results import Fate, PruneResult
     from tui.commands._context import Context
 
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
 def configure_prune(parser: ArgumentParser) -> None:
     """Add the arguments of `prune`."""
     parser.add_argument("--dry-run", action="store_true", help="only show each point's fate and its rule")
+    backend_argument(parser, "only the points of this backend")
     yes_argument(parser)
 
 
 def configure_delete(parser: ArgumentParser) -> None:
     """Add the arguments of `delete`."""
     parser.add_argument("points", metavar="POINT", nargs="+", help="id, unique prefix, number, or `latest`")
+    latest_argument(parser)
     yes_argument(parser)
 
 
@@ -30,18 +33,22 @@ def run_prune(context: Context, args: Namespace) -> Answer:
     """Show the fate of each point, ask, and remove those that the rules do not keep."""
     from tui.commands._confirm import confirm, require_terminal
 
-    fates = context.engine.fates()
+    check_backend(args.backend)
+    fates, troubles = context.engine.all_fates(backend=args.backend)
     document: dict[str, Any] = {"dry_run": args.dry_run, "fates": [_fate_json(fate) for fate in fates]}
     context.partial.update(document)
+    for trouble in troubles:
+        context.out.note(f"{trouble.backend} cannot be asked, nothing of it is removed: {trouble.reason}")
     going = [fate.point for fate in fates if not fate.keep]
     asked = bool(going) and not (args.dry_run or args.yes)
     _show_fates(context, fates, must_be_seen=asked)
+    document |= _losses(context, going)
     if args.dry_run or not going:
         return Answer({**document, "removed": [], "failed": [], "freed": 0})
     require_terminal(args.yes)
     confirm(context, f"{_points(len(going))} will be removed for good.", args.yes)
     with context.job() as job:
-        result = context.engine.prune(job, None if args.yes else going)
+        result = context.engine.prune_all(job, None if args.yes else going, args.backend)
     return _removed(context, result, document)
 
 
@@ -56,10 +63,34 @@ def run_delete(context: Context, args: Namespace) -> Answer:
     if not args.yes:
         for line in points_table(points):
             context.out.say(line)
+    document |= _losses(context, points)
     confirm(context, f"{_points(len(points))} will be removed for good.", args.yes)
     with context.job() as job:
         result = context.engine.delete(points, job)
     return _removed(context, result, document)
+
+
+def _losses(context: Context, points: Sequence[RestorePoint]) -> dict[str, Any]:
+    """Say what deleting points that the storage keeps comes to, and what forbids it; returns it for the document."""
+    from engine.errors import RollpointError
+    from engine.text import human_size, message
+
+    found = []
+    for backend in sorted({point.backend for point in points} - {"replica"}):
+        try:
+            losses = context.engine.storage.losses([point for point in points if point.backend == backend])
+        except RollpointError as error:
+            context.out.note(f"{backend}: what this frees cannot be said: {error.message}")
+            continue
+        if losses.freed is not None:
+            context.out.say(f"{backend}: deleting these frees {human_size(losses.freed)}, as the storage works it out.")
+        for finding in losses.findings:
+            title = {"blocker": "CANNOT BE REMOVED", "warning": "WARNING"}.get(finding.level, "Note")
+            hint = f" ({message(finding.hint)})" if finding.hint else ""
+            context.out.say(f"{title}: {message(finding.text)}{hint}")
+        found.append({"backend": backend, "freed": losses.freed, "findings": [
+            {"level": f.level, "text": message(f.text), "hint": message(f.hint)} for f in losses.findings]})
+    return {"losses": found} if found else {}
 
 
 def _show_fates(context: Context, fates: Sequence[Fate], *, must_be_seen: bool) -> None:
@@ -67,7 +98,7 @@ def _show_fates(context: Context, fates: Sequence[Fate], *, must_be_seen: bool) 
     from tui.commands._format import local_time, size
     from tui.output import table
 
-    rows = [[str(f.point.number), printable(f.point.id), local_time(f.point.created),
+    rows = [[str(f.point.number or "-"), printable(f.point.id), local_time(f.point.created),
              short_age(f.point.age()), size(f.point.own_bytes), "keep" if f.keep else "REMOVE",
              message(f.rule)] for f in fates]
     head = ["No.", "Point", "Taken", "Age", "Own size", "Fate", "Rule"]

@@ -26,6 +26,7 @@ def run(context: Context, args: Namespace) -> Answer:
     """Copy out."""
     from engine.errors import UsageError
     from engine.text import human_size, inner_path, printable
+    from tui.commands._format import label
 
     if not args.to:
         raise UsageError("--to: expected a directory, got nothing")
@@ -34,7 +35,7 @@ def run(context: Context, args: Namespace) -> Answer:
     paths = [inner_path(no_nul(path)) for path in args.paths]
     with context.job() as job:
         result = context.engine.restore(point, dest, paths, job, merge=args.merge)
-    context.out.info(f"{result.entries:,} entries ({human_size(result.bytes)}) of point {point.number} are "
+    context.out.info(f"{result.entries:,} entries ({human_size(result.bytes)}) of point {label(point)} are "
                      f"in {printable(dest)} now; it took {result.seconds:.1f} s.")
     return Answer({"point": result.point.id, "to": printable(dest), "entries": result.entries,
                    "bytes": result.bytes, "seconds": round(result.seconds, 3), "detail": result.detail})

@@ -7,10 +7,12 @@ the running system runs in a process of its own (tui/commands/_watch.py); `--att
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import RefusedError, UsageError
 from tui.commands import Answer, Command
+from tui.commands._args import latest_argument
 
 if TYPE_CHECKING:
     from engine.points import RestorePoint
@@ -32,6 +34,10 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--scope", metavar="SCOPE", action="append", default=[],
                         help="what to roll back: system (default), files (no boot sectors), boot, fs=MOUNTPOINT or "
                         "path=PATH (may be given again)")
+    parser.add_argument("--way", metavar="WAY", default="content",
+                        help="content (default): copy what differs; native: set the volume itself back, as ZFS, LVM or "
+                        "btrfs does it")
+    latest_argument(parser)
     parser.add_argument("--adopt", action="store_true",
                         help="onto other file systems than the point recorded, or another machine: fstab and the boot "
                         "menus are adjusted afterwards")
@@ -51,6 +57,10 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(context: Context, args: Namespace) -> Answer:
     """Roll back, or finish or undo a rollback."""
+    from tui.commands import _native
+
+    if args.way not in _native.WAYS:
+        raise UsageError(f"there is no way {args.way!r}", hint="the ways are: content, native")
     if args.attach:
         return _attach(context, args)
     if args.resume or args.undo:
@@ -59,6 +69,8 @@ def run(context: Context, args: Namespace) -> Answer:
     point = _choose(context, args) if args.point is None else context.resolve(args.point)
     if not args.dry_run:
         _early_refusal(context, args)
+    if args.way == "native":
+        return _native.run(context, args, point)
     if args.at_next_boot:
         context.engine.may_order()
     with context.job(keep_output=False) as job:
@@ -119,12 +131,28 @@ def _dry_run(context: Context, plan: RollbackPlan, args: Namespace) -> Answer:
     if not context.out.as_json:
         for line in plan_lines(plan, verbose=context.out.verbose > 0, safety_point=not args.no_safety_point):
             context.out.data(line)
+        ways = _ways(context, plan, context.out.data)
         context.out.info("This was a dry run: nothing was changed.")
-    return Answer({"dry_run": True, "plan": plan_json(plan)}, RefusedError.exit_code if plan.blocked else 0)
+    else:
+        ways = _ways(context, plan)
+    return Answer({"dry_run": True, "plan": plan_json(plan), **ways}, RefusedError.exit_code if plan.blocked else 0)
+
+
+def _ways(context: Context, plan: RollbackPlan, show: Callable[[str], object] = lambda _: None) -> dict[str, Any]:
+    """Explain both ways back to a point that the storage keeps; returns them for the document."""
+    if plan.point.backend == "replica":
+        return {}
+    from tui.commands._native import both_ways
+
+    lines, document = both_ways(context, plan.point)
+    for line in lines:
+        show(line)
+    return document
 
 
 def _apply(context: Context, plan: RollbackPlan, args: Namespace) -> Answer:
     from tui.commands._confirm import confirm
+    from tui.commands._format import label
     from tui.commands._plan import plan_json, plan_lines
 
     document = {"dry_run": False, "plan": plan_json(plan)} if context.out.as_json else {}
@@ -132,6 +160,7 @@ def _apply(context: Context, plan: RollbackPlan, args: Namespace) -> Answer:
     show = context.out.info if args.yes else context.out.say
     for line in plan_lines(plan, verbose=context.out.verbose > 0, safety_point=not args.no_safety_point):
         show(line)
+    document |= _ways(context, plan, show)
     blockers = [finding for finding in plan.findings if finding.level == "blocker"]
     if blockers:
         hints = "; ".join(finding.hint for finding in blockers if finding.hint)
@@ -141,7 +170,7 @@ def _apply(context: Context, plan: RollbackPlan, args: Namespace) -> Answer:
         return Answer({**document, "result": None})
     if args.at_next_boot:
         return _order(context, plan, args, document)
-    confirm(context, f"Roll back to point {plan.point.number}?", args.yes)
+    confirm(context, f"Roll back to point {label(plan.point)}?", args.yes)
     result = _carry_out(context, "rollback", plan, safety_point=not args.no_safety_point)
     return _done(context, result, document, _DONE["rollback"])
 
@@ -149,12 +178,13 @@ def _apply(context: Context, plan: RollbackPlan, args: Namespace) -> Answer:
 def _order(context: Context, plan: RollbackPlan, args: Namespace, document: dict[str, Any]) -> Answer:
     """Order a plan for the next boot."""
     from tui.commands._confirm import confirm
+    from tui.commands._format import label
     from tui.rollback_job import make_order
 
     (context.out.info if args.yes else context.out.say)(
         "At the next boot, before anything else runs. What changes until then is lost as well"
         + (" (no safety point is taken)." if args.no_safety_point else "; the safety point is taken then."))
-    confirm(context, f"Roll back to point {plan.point.number} at the next boot?", args.yes)
+    confirm(context, f"Roll back to point {label(plan.point)} at the next boot?", args.yes)
     words = make_order(context.config, "rollback", plan, safety_point=not args.no_safety_point)
     context.engine.order(plan, words | {"at_boot": True})
     context.out.info("Ordered. `systemctl reboot` begins it, `rollpoint rollback --undo` takes the order back, and "
@@ -209,8 +239,8 @@ def _finish(context: Context, args: Namespace) -> Answer:
 
     if args.resume and args.undo:
         raise UsageError("--resume and --undo do not go together")
-    if any((args.point is not None, args.scope, args.dry_run, args.no_safety_point, args.at_next_boot, args.adopt,
-            args.merge)):
+    if any((args.point is not None, args.scope, args.dry_run, args.way != "content", args.no_safety_point,
+            args.at_next_boot, args.adopt, args.merge)):
         raise UsageError("--resume and --undo take no POINT and no other option but --yes")
     context.announce = False
     ordered = context.engine.ordered()
@@ -230,7 +260,7 @@ def _finish(context: Context, args: Namespace) -> Answer:
 def _done(context: Context, result: RollbackResult | None, document: dict[str, Any], verb: str) -> Answer:
     """Say how it went; what still differs afterwards is a warning each. None: it still runs."""
     from engine.text import message
-    from tui.commands._format import point_json, point_name, verdict_json
+    from tui.commands._format import label, point_json, point_name, verdict_json
     from tui.output import safe_text
 
     if result is None:
@@ -239,7 +269,7 @@ def _done(context: Context, result: RollbackResult | None, document: dict[str, A
     context.out.info(f"{verb} {point_name(result.point)}: {result.applied:,} entries in "
                      f"{result.seconds:.1f} s, {checked}.")
     if result.safety_point is not None:
-        number = result.safety_point.number
+        number = label(result.safety_point)
         context.out.info(f"The state before it is point {number}: `rollpoint rollback {number}` or "
                          "`rollpoint rollback --undo` goes back to it.")
     for line in result.boot_applied:

@@ -32,10 +32,10 @@ def run(context: Context, args: Namespace) -> Answer:
 
 
 def _lines(point: RestorePoint) -> Iterator[str]:
-    from engine.text import human_age, message, printable
+    from engine.text import human_age, message, printable, shown_path
     from tui.commands._format import local_time, marks, size
 
-    yield f"Point      {point.number} ({printable(point.id)})"
+    yield "Point      " + (f"{point.number} ({printable(point.id)})" if point.number else printable(point.id))
     yield f"Taken      {local_time(point.created)}, {human_age(point.age())}"
     yield f"Backend    {printable(point.backend)}"
     yield f"State      {printable(point.state)}" + (f" ({marks(point)})" if marks(point) else "")
@@ -44,6 +44,12 @@ def _lines(point: RestorePoint) -> Iterator[str]:
     if point.comment:
         yield f"Comment    {printable(point.comment)}"
     yield f"Own size   {size(point.own_bytes)}"
+    if point.backend != "replica":
+        yield f"Taken by   {printable(point.owner) or 'Rollpoint'}"
+    for part in point.parts:
+        where = shown_path(part.place) if part.place is not None else "not mounted"
+        yield f"Volume     {message(part.volume)} ({where}): {message(part.snapshot)}, {printable(part.state)}"
+        yield from _value_lines(dict(part.facts), "           ")
     yield from _value_lines({k: v for k, v in point.doc.items() if k not in _SHOWN_ABOVE}, "")
 
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tui.commands import Answer, Command
-from tui.commands._args import backend_argument, check_backend, check_text
+from tui.commands._args import BACKENDS, backend_argument, check_backend, check_text
 
 if TYPE_CHECKING:
-    from engine.results import SnapshotResult, StoreStatus
+    from engine.results import SnapshotRequest, SnapshotResult, StoreStatus
     from tui.commands._context import Context
     from tui.output import Output
 
@@ -32,11 +32,23 @@ def run(context: Context, args: Namespace) -> Answer:
     tags = tuple(dict.fromkeys(check_text("tag", tag) for tag in args.tag))
     request = SnapshotRequest(comment=check_text("comment", args.comment), tags=tags, pin=args.pin)
     context.out.must_finish = True     # a reader that goes away (| head) must not cost the point
+    if args.backend not in (None, BACKENDS[0]):
+        return _of_storage(context, request, args.backend)
     _say_before(context.out, context.engine.status(), context.config.excludes, context.config.databases)
     with context.job() as job:
         result = context.engine.snapshot(request, job)
     _say_after(context.out, result)
     return Answer(_document(result))
+
+
+def _of_storage(context: Context, request: SnapshotRequest, backend: str) -> Answer:
+    """Take a point of what the storage snapshots: nothing is copied, so there is little to say."""
+    from tui.commands._format import label, point_json, volumes
+
+    with context.job() as job:
+        result = context.engine.snapshot(request, job, backend)
+    context.out.info(f"Point {label(result.point)} of {volumes(result.point)} was taken in {result.seconds:.1f} s.")
+    return Answer({**point_json(result.point), "seconds": round(result.seconds, 3)})
 
 
 def _say_before(out: Output, status: StoreStatus, excludes: Sequence[str], databases: Sequence[str]) -> None:

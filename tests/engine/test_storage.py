@@ -1,0 +1,454 @@
+"""The verbs for points that the storage keeps, on a real btrfs: looked into, compared with each other, with the live
+tree and with points of the replica, copied out of, pruned, rolled back to by content, undone, and interrupted.
+
+What must come out was recorded by the tests before."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from engine import backends
+from engine.config import Retention
+from engine.configsections import Btrfs
+from engine.errors import ChangedError, RefusedError, RollpointError, UsageError
+from engine.events import Job
+from engine.machine.mounts import mounts
+from engine.points import RestorePoint
+from engine.results import RollbackResult, SnapshotRequest
+from engine.service import Engine
+from tests.engine.btrfs_machine import BtrfsMachine
+from tests.engine.harness import CHECKOUT, child_env
+from tests.engine.loops import loops, run
+from tests.oracle import must_equal, record
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[BtrfsMachine]:
+    with loops(tmp_path) as made:
+        yield BtrfsMachine(made, tmp_path)
+
+
+def state(machine: BtrfsMachine) -> dict[str, object]:
+    return {place: record(str(machine.root / place)) for place in ("etc", "home", "nested", "srv")
+            if (machine.root / place).exists()}
+
+
+def must_be(machine: BtrfsMachine, then: dict[str, object]) -> None:
+    now = state(machine)
+    assert set(now) == set(then)
+    for place, rows in then.items():
+        must_equal(rows, now[place], place)  # type: ignore[arg-type]
+
+
+def first_state(machine: BtrfsMachine) -> None:
+    machine.write("etc/conf", "first")
+    machine.write("etc/same", "same")
+    machine.write("home/user/file", "one\ntwo\n")
+    machine.write("home/user/gone", "x" * 5000)
+    machine.write("srv/data", "d")
+    os.link(machine.root / "srv/data", machine.root / "srv/link")
+    (machine.root / "srv/sym").symlink_to("/etc/conf")
+    os.setxattr(machine.root / "etc/conf", b"user.k", b"1")
+
+
+def second_state(machine: BtrfsMachine) -> None:
+    machine.write("etc/conf", "second, longer")
+    os.chmod(machine.root / "etc/same", 0o600)
+    machine.write("home/user/file", "one\nthree\n")
+    (machine.root / "home/user/gone").unlink()
+    machine.write("home/user/new/deep", "n")
+    (machine.root / "srv/sym").unlink()
+    machine.write("srv/sym/now/a", "directory")
+    (machine.root / "srv/link").unlink()
+    machine.write("srv/link", "d")
+    machine.write("nested/later", "not of the point")
+
+
+SECOND = {("M", b"etc/conf"), ("a", b"etc/same"), ("M", b"home/user/file"), ("-", b"home/user/gone"),
+          ("+", b"home/user/new"), ("+", b"home/user/new/deep"), ("T", b"srv/sym"), ("+", b"srv/sym/now"),
+          ("+", b"srv/sym/now/a")}
+
+
+def seen(diff: object) -> set[tuple[str, bytes]]:
+    """Return what a diff says, without what only got another time."""
+    return {(c.status.value, c.path) for c in diff.changes if set(c.what) != {"mtime"}}  # type: ignore[attr-defined]
+
+
+# --- looking ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_point_is_looked_into_by_the_verbs_of_every_point(machine: BtrfsMachine) -> None:
+    first_state(machine)
+    point = machine.take()
+    second_state(machine)
+    engine = machine.engine()
+    assert [e.path for e in engine.listdir(point, b"home/user")] == [b"home/user/file", b"home/user/gone"]
+    assert b"nested" not in [e.path for e in engine.listdir(point)], "a stub of another subvolume is no part of it"
+    entry = engine.entry(point, b"etc/conf")
+    assert (entry.size, entry.xattrs) == (5, ((b"user.k", b"1"),))
+    assert engine.entry(point, b"srv/sym").target == b"/etc/conf"
+    assert engine.entry(point, b"srv/data").link == engine.entry(point, b"srv/link").link is not None
+    with engine.read(point, b"home/user/file") as file:
+        assert file.read() == b"one\ntwo\n"
+    content = engine.content(point, b"home/user/gone", 10)
+    assert content is not None and (content.data, content.size) == (b"x" * 10, 5000)
+    assert engine.content(point, b"srv/sym", 10) is None, "a link is not followed out of the point"
+    assert engine.measure(point, [b"home/user"]).bytes == 8 + 5000
+    assert [e.path for e in engine.storage.find_in(point, "g*ne")] == [b"home/user/gone"]
+    assert [e.path for e in engine.storage.find_in(point, "/user/f")] == [b"home/user/file"]
+    for path in (b"home/user/new", b"srv/sym/x", b"nested/kept"):
+        with pytest.raises(UsageError, match="is not in point"):
+            engine.entry(point, path)
+    with pytest.raises(UsageError, match="no regular file"), engine.read(point, b"srv"):
+        pass
+    assert [c.word for c in engine.scopes(point)] == ["system", "fs=/", "fs=/home", "path="]
+    with pytest.raises(RefusedError, match="no record"):
+        engine.verify([point], Job())
+
+
+def test_differences_between_points_and_with_the_live_tree_are_the_same(machine: BtrfsMachine) -> None:
+    first_state(machine)
+    first = machine.take()
+    second_state(machine)
+    engine = machine.engine()
+    live = engine.diff(first, None)
+    assert seen(live) == SECOND | {("M", b"srv/link")} or seen(live) == SECOND
+    second = machine.take()
+    between = engine.diff(first, second)
+    assert (between.older, between.newer) == (first.id, second.id)
+    assert seen(between) == seen(live)
+    back = engine.diff(second, first, [b"home/user", b"etc"])
+    assert {path for _, path in seen(back)} == {p for _, p in SECOND if p.startswith((b"home", b"etc"))}
+    assert engine.diff(second, None).changes == ()
+    change = engine.change(first, None, b"etc/same")
+    assert change is not None and change.what == ("mode",)
+    assert engine.change(first, second, b"etc/fstab") is None
+    assert [line for line in engine.file_diff(first, second, b"home/user/file") if line[0] in "+-"][2:] == [
+        "-two", "+three"]
+
+
+def test_a_file_that_only_got_another_time_is_no_other_content(machine: BtrfsMachine) -> None:
+    first_state(machine)
+    first = machine.take()
+    os.utime(machine.root / "etc/conf", ns=(0, 1_000_000_007))
+    for newer in (None, machine.take()):
+        [change] = machine.engine().diff(first, newer).changes
+        assert (change.path, change.status.value, change.what) == (b"etc/conf", "a", ("mtime",))
+
+
+def test_contents_of_the_same_size_and_time_are_compared_where_that_is_configured(machine: BtrfsMachine) -> None:
+    first_state(machine)
+    first = machine.take()
+    info = (machine.root / "etc/conf").stat()
+    machine.write("etc/conf", "FIRST")
+    os.utime(machine.root / "etc/conf", ns=(info.st_atime_ns, info.st_mtime_ns))
+    second = machine.take()
+    deep = Engine(replace(machine.config, compare_checksums=True))
+    for newer in (None, second):
+        assert [(c.path, c.what) for c in deep.diff(first, newer).changes] == [(b"etc/conf", ("content",))]
+
+
+def test_a_point_is_compared_with_one_of_the_replica(machine: BtrfsMachine) -> None:
+    first_state(machine)
+    machine.loops.umount(machine.root / "home")         # the replica holds the root alone
+    engine = machine.engine()
+    kept = engine.snapshot(SnapshotRequest(), Job()).point
+    machine.loops.mount(machine.device, machine.root / "home", "-o", "subvol=@home")
+    second_state(machine)
+    point = machine.take()
+    found = seen(engine.diff(kept, point))
+    assert found >= {("M", b"etc/conf"), ("a", b"etc/same"), ("T", b"srv/sym")}
+    assert not any(path.startswith((b"home", b"nested")) for _, path in found), "only what both hold is compared"
+    assert {p for _, p in seen(engine.diff(point, kept))} == {p for _, p in found}
+
+
+def test_points_that_have_nothing_in_common_are_not_compared(machine: BtrfsMachine) -> None:
+    first_state(machine)
+    alone = [backends.of_volumes(machine.config, "btrfs", [str(machine.root / p)]).take(SnapshotRequest(), Job())
+             for p in ("", "home")]
+    with pytest.raises(UsageError, match="nothing in common"):
+        machine.engine().diff(alone[0], alone[1])
+
+
+def test_paths_are_copied_out_with_all_that_belongs_to_them(machine: BtrfsMachine) -> None:
+    first_state(machine)
+    then = state(machine)
+    point = machine.take()
+    second_state(machine)
+    engine, dest = machine.engine(), machine.place / "out"
+    result = engine.restore(point, str(dest), [b"home/user/gone", b"srv"], Job())
+    assert result.bytes == 5000 + 1 + 1
+    assert sorted(os.listdir(dest)) == ["home", "srv"] and os.listdir(dest / "home/user") == ["gone"]
+    must_equal(then["srv"], record(str(dest / "srv")), "srv")  # type: ignore[arg-type]
+    with pytest.raises(RefusedError, match="not empty"):
+        engine.restore(point, str(dest), [], Job())
+    engine.restore(point, str(dest), [], Job(), merge=True)
+    for place in ("etc", "home", "srv"):
+        must_equal(then[place], record(str(dest / place)), place)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="is not in point"):
+        engine.restore(point, str(machine.place / "other"), [b"none"], Job())
+    assert not (machine.place / "other").exists()
+
+
+def test_the_versions_of_a_path_over_the_snapshots(machine: BtrfsMachine) -> None:
+    points = []
+    for text in ("1", "1", "22", None, "333"):
+        path = machine.root / "home/file"
+        if text is None:
+            path.unlink()
+        elif not path.exists() or path.read_text() != text:
+            path.write_text(text)
+        points.append(machine.take())
+    found = machine.engine().storage.history_in("btrfs", b"home/file")
+    assert [(v.entry.size, v.first, v.last, v.points, v.current) for v in found] == [
+        (3, points[4].id, points[4].id, 1, True), (2, points[2].id, points[2].id, 1, False),
+        (1, points[0].id, points[1].id, 2, False)]
+    with pytest.raises(UsageError, match="in no point"):
+        machine.engine().storage.history_in("btrfs", b"home/never")
+
+
+# --- the list --------------------------------------------------------------------------------------------------------
+
+
+def test_one_list_of_all_points_and_what_latest_means(machine: BtrfsMachine) -> None:
+    engine, now = machine.engine(), datetime.now(UTC)
+    first = machine.backend().take(SnapshotRequest(when=now - timedelta(hours=2)), Job())
+    assert [p.id for p in engine.listing().points] == [first.id]
+    assert [t.backend for t in engine.listing().troubles] == ["replica"], "there is no store yet"
+    assert engine.resolve("latest") == first
+    kept = engine.snapshot(SnapshotRequest(when=now - timedelta(hours=1)), Job()).point
+    second = machine.backend().take(SnapshotRequest(when=now), Job())
+    found = engine.listing()
+    assert [p.id for p in found.points] == [second.id, kept.id, first.id] and found.troubles == ()
+    assert engine.points() == [kept], "what the replica has is asked for as ever"
+    assert engine.resolve("latest") == kept
+    assert engine.resolve("latest", "btrfs") == second
+    assert engine.resolve(first.id) == first and engine.resolve("1") == kept
+    assert [p.id for p in engine.listing("btrfs").points] == [second.id, first.id]
+    with pytest.raises(UsageError, match="fits"):
+        engine.resolve(first.id[:4])
+    with pytest.raises(UsageError, match="no restore point is called"):
+        engine.resolve("nothing")
+
+
+def test_pins_and_rules_hold_for_snapshots_too(machine: BtrfsMachine) -> None:
+    now = datetime.now(UTC)
+    backend, engine = machine.backend(), Engine(
+        replace(machine.config, retention=Retention(min_keep=1, daily=2, max_store_ratio=None)))
+    old = [backend.take(SnapshotRequest(str(days), when=now - timedelta(days=days)), Job())
+           for days in (40, 30, 20, 10, 2)]
+    engine.annotate(old[1], pinned=True)
+    alone = backends.of_volumes(machine.config, "btrfs", [str(machine.root / "home")]).take(
+        SnapshotRequest(when=now - timedelta(days=60)), Job())
+    fates, troubles = engine.all_fates()
+    assert [t.backend for t in troubles] == ["replica"]
+    assert {f.point.id for f in fates if not f.keep} == {old[0].id, old[2].id}
+    assert {f.point.id: f.rule for f in fates}[old[1].id] == "pinned"
+    assert alone.id in {f.point.id for f in fates if f.keep}, "the only point of these volumes"
+    with pytest.raises(ChangedError):
+        engine.prune_all(Job(), [old[0]])
+    result = engine.prune_all(Job(), [f.point for f in fates if not f.keep])
+    assert set(result.removed) == {old[0].id, old[2].id} and result.failed == ()
+    assert {p.id for p in engine.listing().points} == {old[1].id, old[3].id, old[4].id, alone.id}
+
+
+def test_what_others_took_stays_unless_the_configuration_names_them(machine: BtrfsMachine) -> None:
+    home = machine.top / "btrbk"
+    home.mkdir()
+    for day in (1, 2, 3):
+        run("btrfs", "subvolume", "snapshot", "-r", str(machine.top / "@home"), str(home / f"home.2024010{day}"))
+    rules = Retention(min_keep=1, min_age=0, max_age=0, max_store_ratio=None)
+    engine = Engine(replace(machine.config, retention=rules))
+    fates, _ = engine.all_fates()
+    assert [f.rule for f in fates] == ["btrbk's, not ours to remove"] * 3
+    assert engine.prune_all(Job()).removed == ()
+    named = replace(machine.config, retention=rules,
+                    btrfs=Btrfs(subvolumes=machine.config.btrfs.subvolumes, prune=("btrbk",)))
+    assert len(Engine(named).prune_all(Job()).removed) == 2
+    assert len(os.listdir(home)) == 1
+
+
+# --- going back ------------------------------------------------------------------------------------------------------
+
+
+def roll(machine: BtrfsMachine, point: RestorePoint, *scope: str, warnings: int = 0) -> RollbackResult:
+    engine, job = machine.engine(), Job()
+    result = engine.rollback(engine.plan(point, scope or ("system",), job), job)
+    assert len(job.warnings) == warnings, job.warnings
+    assert result.verified and result.differences == ()
+    return result
+
+
+def test_rolling_back_by_content_forward_again_and_undoing_it(machine: BtrfsMachine) -> None:
+    first_state(machine)
+    then = state(machine)
+    first = machine.take("first")
+    second_state(machine)
+    later = state(machine)
+    second = machine.take("second")
+    plan = machine.engine().plan(first, ["system"], Job())
+    assert {path for _, path in seen(plan.diff)} >= {p for _, p in SECOND}
+    assert [p.id for p in plan.newer] == [second.id]
+    assert not plan.blocked
+    assert any(f.level == "info" and "/nested" in f.text for f in plan.findings)
+    machine.write("home/after", "only the safety point has this")
+    before = state(machine)
+    result = roll(machine, first)
+    assert result.safety_point is not None and result.safety_point.backend == "btrfs"
+    must_be(machine, {**then, "nested": later["nested"]})
+    undone = machine.engine().undo(Job())
+    assert undone.verified
+    must_be(machine, before)
+    roll(machine, second)
+    must_be(machine, later)
+    assert machine.engine().status().rollback == ""
+    roll(machine, first)
+    must_be(machine, {**then, "nested": later["nested"]})
+
+
+def test_only_what_was_chosen_is_rolled_back(machine: BtrfsMachine) -> None:
+    first_state(machine)
+    then = state(machine)
+    first = machine.take()
+    second_state(machine)
+    later = state(machine)
+    roll(machine, first, "fs=/home")
+    must_be(machine, {**later, "home": then["home"]})
+    roll(machine, first, "path=/srv")
+    must_be(machine, {**later, "home": then["home"], "srv": then["srv"]})
+    second_state(machine)
+    again = state(machine)
+    roll(machine, first, "fs=/")
+    must_be(machine, {**then, "home": again["home"], "nested": again["nested"]})
+    assert (machine.root / "home/user/new/deep").exists()
+
+
+def test_a_point_of_home_alone_touches_nothing_else(machine: BtrfsMachine) -> None:
+    first_state(machine)
+    then = state(machine)
+    only = replace(machine.config, btrfs=Btrfs(subvolumes=(str(machine.root / "home"),)))
+    engine = Engine(only)
+    point = engine.snapshot(SnapshotRequest(), Job(), "btrfs").point
+    second_state(machine)
+    later = state(machine)
+    plan = engine.plan(point, ["system"], Job())
+    assert {p.split(b"/")[0] for _, p in seen(plan.diff)} == {b"home"}
+    assert engine.rollback(plan, Job()).verified
+    must_be(machine, {**later, "home": then["home"]})
+    blocked = engine.plan(point, ["path=/etc"], Job())
+    assert blocked.blocked and any("no part of the point" in f.text for f in blocked.findings)
+
+
+def test_excluded_paths_and_databases_stay(machine: BtrfsMachine) -> None:
+    first_state(machine)
+    point = machine.take()
+    second_state(machine)
+    machine.write("srv/keep.pid", "stays")
+    machine.write("home/db/table", "stays")
+    engine = Engine(replace(machine.config, excludes=("*.pid",), databases=("/home/db",)))
+    plan = engine.plan(point, ["system"], Job())
+    assert not {b"srv/keep.pid", b"home/db", b"home/db/table"} & {c.path for c in plan.diff.changes}
+    assert engine.rollback(plan, Job()).verified
+    assert (machine.root / "srv/keep.pid").read_text() == "stays"
+    assert (machine.root / "home/db/table").read_text() == "stays"
+
+
+def test_where_no_snapshot_can_be_taken_the_replica_keeps_the_present_state(
+        machine: BtrfsMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    first_state(machine)
+    then = state(machine)
+    point = machine.take()
+    second_state(machine)
+    later = state(machine)
+
+    def take(*_: object) -> RestorePoint:
+        raise RollpointError("the file system is full")
+
+    monkeypatch.setattr("engine.volumes.btrfs.BtrfsBackend.take", take)
+    result = roll(machine, point, warnings=1)
+    assert result.safety_point is not None and result.safety_point.backend == "replica"
+    must_be(machine, {**then, "nested": later["nested"]})
+    assert machine.engine().undo(Job()).verified
+    must_be(machine, later)
+
+
+def test_a_volume_that_is_not_mounted_any_more_makes_the_plan_stale(machine: BtrfsMachine) -> None:
+    first_state(machine)
+    point = machine.take()
+    second_state(machine)
+    engine = machine.engine()
+    plan = engine.plan(point, ["system"], Job())
+    (machine.root / "home/user/busy").write_text("x")
+    machine.loops.umount(machine.root / "home")
+    with pytest.raises(RollpointError):
+        engine.rollback(plan, Job())
+    assert (machine.root / "etc/conf").read_text() == "second, longer"
+
+
+@pytest.mark.parametrize("where", ["rollback-begun", "rollback-opened", "rollback-copied", "rollback-verified"])
+def test_a_rollback_that_is_killed_is_resumed_or_undone(machine: BtrfsMachine, where: str) -> None:
+    first_state(machine)
+    then = state(machine)
+    point = machine.take()
+    second_state(machine)
+    later = state(machine)
+    config = machine.place / "config.yaml"
+    config.write_text("excludes: []\nretention: {max_store_ratio: null}\nbtrfs:\n  subvolumes: "
+                      f"[{machine.root}, {machine.root}/home]\n")
+    config.chmod(0o644)
+    argv = [sys.executable, "-m", "tui.cli", "--config", str(config), "--store", machine.config.store, "--root",
+            str(machine.root), "rollback", point.id, "--yes"]
+    ended = subprocess.run(argv, cwd=CHECKOUT, env=child_env({"ROLLPOINT_KILL_AT": where}), capture_output=True,
+                           text=True, timeout=300)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    engine = machine.engine()
+    assert point.id in engine.status().rollback
+    with pytest.raises(RefusedError, match="interrupted"):
+        engine.delete([point], Job())
+    if where == "rollback-copied":
+        assert engine.undo(Job()).verified
+        must_be(machine, later)
+    else:
+        assert engine.resume(Job()).verified
+        must_be(machine, {**then, "nested": later["nested"]})
+    assert engine.status().rollback == ""
+    assert not [m for m in mounts() if m.point.startswith(b"/run/rollpoint")]
+
+
+def test_kernels_whose_modules_the_point_does_not_hold_are_named(machine: BtrfsMachine) -> None:
+    machine.write("usr/lib/modules/6.1/modules.dep", "x")
+    (machine.root / "boot").mkdir()
+    point = machine.take()
+    machine.loops.mount(machine.loops.make("ext4"), machine.root / "boot")
+    machine.write("boot/vmlinuz-6.1", "kernel")
+    machine.write("boot/vmlinuz-6.2", "kernel")
+    machine.write("usr/lib/modules/6.2/modules.dep", "x")
+    engine = machine.engine()
+    plan = engine.plan(point, ["system"], Job())
+    assert [f.level for f in plan.findings if "6.2" in f.text and "6.1" not in f.text] == ["warning"]
+    assert not {b"boot/vmlinuz-6.1"} & {c.path for c in plan.diff.changes}
+    (machine.root / "boot/vmlinuz-6.1").unlink()
+    assert engine.plan(point, ["system"], Job()).blocked
+    assert not engine.plan(point, ["fs=/home"], Job()).blocked
+
+
+def test_native_is_planned_and_done_through_the_engine(machine: BtrfsMachine) -> None:
+    first_state(machine)
+    point = machine.take()
+    engine = machine.engine()
+    plan = engine.storage.native_plan(point)
+    assert plan.commands and plan.goes
+    engine.storage.set_back(plan, Job())
+    levels, pending, troubles = engine.storage.levels()
+    assert [level.backend for level in levels] == ["btrfs"] and len(pending) == 2 and troubles == []
