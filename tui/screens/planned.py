@@ -6,6 +6,7 @@ from typing import Generic, Protocol, TypeVar
 
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.content import Content
 
@@ -45,6 +46,8 @@ _LOOKS = {"blocker": ("Refused", "bad"), "warning": ("Warning", "warn")}
 class PlannedDialog(TypedDialog[T], Generic[T, P]):
     """Subclasses ask for the plan in `make_plan` and say in `plan_rows` what it comes to; `run_job` carries out
     `self.plan`. Where nobody can tell whether the VM runs, the admin can say that it does not."""
+
+    BINDINGS = [Binding("pageup", "page(-1)", show=False), Binding("pagedown", "page(1)", show=False)]
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,7 +95,9 @@ class PlannedDialog(TypedDialog[T], Generic[T, P]):
         self.plan = plan
         rows = self.plan_rows(plan)
         rows += [field(*_told(finding)) for finding in plan.findings]
-        rows += [field("", (finding.hint, "dim")) for finding in plan.findings if finding.hint and plan.blocked]
+        # What a hint says of an option of the command line, the switch below says here.
+        rows += [field("", (hint, "dim")) for hint in dict.fromkeys(f.hint for f in plan.findings if plan.blocked)
+                 if hint and "--" not in hint]
         self.query_one("#plan", Fields).show(rows)
         self._offer()
         if plan.blocked:
@@ -132,6 +137,11 @@ class PlannedDialog(TypedDialog[T], Generic[T, P]):
         """There is nothing to agree to before the plan is there."""
         if self.prepare():
             super().action_begin(typed)
+
+    def action_page(self, by: int) -> None:
+        """Read on in what would be done."""
+        text = self.query_one("#explain", VerticalScroll)
+        text.scroll_page_down(animate=False) if by > 0 else text.scroll_page_up(animate=False)
 
     @staticmethod
     def running_row(state: RunState) -> Line:

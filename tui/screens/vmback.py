@@ -26,7 +26,7 @@ class ConfigBackScreen(PlannedDialog[ConfigResult, ConfigPlan]):
     CANCELLED = "Stopped. The vm.cfg is as it was."
     KEYS = (("yes, enter", "bring it back; the one that is there now is kept beside it"),
             ("space", "where nobody can tell: say that the VM does not run"),
-            ("esc", "leave without changing anything"))
+            ("page up, down", "read on in what would be done"), ("esc", "leave without changing anything"))
 
     def __init__(self, point: RestorePoint, machine: Machine) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class DisksBackScreen(PlannedDialog[DiskResult, DiskPlan]):
     CANCELLED = "Stopped. The disks are as they were."
     KEYS = (("yes, enter", "bring them back; the disks that are there now are moved aside first"),
             ("space", "where nobody can tell: say that the VM does not run"),
-            ("esc", "leave without changing anything"))
+            ("page up, down", "read on in what would be done"), ("esc", "leave without changing anything"))
 
     def __init__(self, point: RestorePoint, machine: Machine, devices: Sequence[str] = ()) -> None:
         super().__init__()
@@ -95,8 +95,9 @@ class DisksBackScreen(PlannedDialog[DiskResult, DiskPlan]):
         if len(plan.steps) > _SHOWN:
             rows.append(field("", (f"and {plural(len(plan.steps) - _SHOWN, 'more disk', 'more disks')}", "dim")))
         rows += [field("Stays" if i == 0 else "", (text, "dim")) for i, text in enumerate(plan.left[:_SHOWN])]
-        short = plan.needed > plan.free
-        rows.append(field("Room", (f"{size(plan.needed)} needed, {size(plan.free)} free", "bad" if short else "")))
+        if plan.steps:
+            look = "bad" if plan.needed > plan.free else ""
+            rows.append(field("Room", (f"{size(plan.needed)} needed, {size(plan.free)} free", look)))
         return rows
 
     def run_job(self, job: Job) -> DiskResult:
