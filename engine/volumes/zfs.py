@@ -22,7 +22,7 @@ from engine.results import PruneResult, SnapshotRequest
 from engine.text import human_size
 from engine.volumes import zfsback, zfsdestroy, zfstake
 from engine.volumes.composed import compose
-from engine.volumes.zfslist import FILESYSTEM, Everything, Pool, current, everything, holds, places, pools
+from engine.volumes.zfslist import FILESYSTEM, Everything, Pool, current, everything, holds, places, pools, strangers
 from engine.volumes.zfspoints import BACKEND, PINNED, points
 from engine.volumes.zfstool import CHANGE_SECONDS, batches, encoded, zfs
 
@@ -90,7 +90,7 @@ class ZfsBackend:
             part = point.parts[0]
             raise RefusedError(f"{part.snapshot} has no files to show: {_why_not_shown(part)}", hint=_way_in(part))
         self._must_be_there(point)
-        with compose(shown) as opened:
+        with compose(shown, strangers(self._root, [place for place, _ in shown], mounts())) as opened:
             yield opened
 
     def _must_be_there(self, point: RestorePoint) -> None:

@@ -21,7 +21,7 @@ from engine.results import SnapshotRequest
 from engine.volumes import zfstool
 from engine.volumes.zfs import ZfsBackend
 from engine.volumes.zfsdestroy import destroy_bookmark, targets
-from engine.volumes.zfslist import KEYS, Snapshot, parsed, places, rows
+from engine.volumes.zfslist import KEYS, Snapshot, parsed, places, rows, strangers
 from engine.volumes.zfstool import decoded, encoded
 
 Fake = Callable[..., Path]
@@ -222,6 +222,15 @@ def test_what_a_real_zfs_said_is_understood(fake: Fake) -> None:
     reasons = " | ".join(f.text for f in losses.findings)
     assert losses.blocked and "held by backup-job" in reasons and "tank/clone is made of" in reasons
     assert "zfs promote tank/clone" in " | ".join(f.hint for f in losses.findings)
+
+
+def test_what_is_mounted_in_a_place_and_no_part_of_it_is_known() -> None:
+    table = [Mount(b"0:1", b"/", point_, b"zfs", b"x") for point_ in (
+        b"/", b"/proc", b"/home", b"/home/ann", b"/home/ann/nfs", b"/home/.zfs/snapshot/a", b"/homework", b"/srv")]
+    assert strangers(b"/", [b"home"], table) == [b"home/ann"]
+    assert strangers(b"/", [b"home", b"home/ann"], table) == [b"home/ann/nfs"]
+    assert strangers(b"/", [b""], table) == [b"home", b"homework", b"proc", b"srv"]
+    assert strangers(b"/home", [b""], table) == [b"ann"]
 
 
 # --- destroying and taking -----------------------------------------------------------------------------------------
