@@ -22,7 +22,18 @@ from engine.results import PruneResult, SnapshotRequest
 from engine.text import human_size
 from engine.volumes import zfsback, zfsdestroy, zfstake
 from engine.volumes.composed import compose
-from engine.volumes.zfslist import FILESYSTEM, Everything, Pool, current, everything, holds, places, pools
+from engine.volumes.zfslist import (
+    FILESYSTEM,
+    Everything,
+    Pool,
+    current,
+    everything,
+    holds,
+    measured,
+    places,
+    pools,
+    strangers,
+)
 from engine.volumes.zfspoints import BACKEND, PINNED, points
 from engine.volumes.zfstool import CHANGE_SECONDS, batches, encoded, zfs
 
@@ -62,7 +73,7 @@ class ZfsBackend:
 
     def levels(self) -> list[Level]:
         """Return how full the pools are that the points live in."""
-        return [_level(pool) for pool in self._pools()]
+        return [_level(pool) for pool in measured({pool.name: pool for pool in self._pools()}).values()]
 
     def pending(self) -> list[str]:
         """Return which pools have not yet given back what was destroyed in them."""
@@ -90,7 +101,7 @@ class ZfsBackend:
             part = point.parts[0]
             raise RefusedError(f"{part.snapshot} has no files to show: {_why_not_shown(part)}", hint=_way_in(part))
         self._must_be_there(point)
-        with compose(shown) as opened:
+        with compose(shown, strangers(self._root, [place for place, _ in shown], mounts())) as opened:
             yield opened
 
     def _must_be_there(self, point: RestorePoint) -> None:
@@ -109,9 +120,10 @@ class ZfsBackend:
         if not self._named and self._root != b"/":
             raise RefusedError("which data sets belong to this root nobody can tell",
                                hint="name them in the configuration: `zfs: {datasets: [tank/home]}`")
-        found, there = self._everything() or everything(), pools()
+        found = self._everything() or everything()
         recursive = self._config.zfs.recursive
         wanted = zfstake.wanted_of(self._config, found.datasets, self._places())
+        there = measured({name: pool for name, pool in pools().items() if name in wanted})
         new = zfstake.new_id(request, [s.props.get("id", s.name) for s in found.snapshots])
         taking = zfstake.Taking(new, wanted, recursive=recursive)
         zfstake.check(wanted, found.datasets, there, taking.name, recursive=recursive)
@@ -190,7 +202,7 @@ def _way_in(part: Part) -> str:
 
 
 def _level(pool: Pool) -> Level:
-    full = pool.percent >= zfstake.FULL_PERCENT or pool.read_only or pool.health not in ("ONLINE", "DEGRADED")
+    full = pool.percent >= zfstake.FULL_PERCENT or pool.read_only or not pool.works
     state = "full" if full else "warning" if pool.percent >= _WARN_PERCENT or pool.health != "ONLINE" else "ok"
     text = f"{human_size(pool.free)} of {human_size(pool.size)} free"
     if pool.health != "ONLINE":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from engine.errors import RollpointError, ToolError
@@ -31,7 +31,8 @@ _START = re.compile(r"[^\t\n]+\t(filesystem|volume|snapshot|bookmark)\t\d+\t\d+\
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """An imported pool. Sizes in bytes; `freeing` is what destroyed things still give back, `health` zpool's word."""
+    """An imported pool. Sizes in bytes, as zpool counts them (see `measured`); `freeing` is what destroyed things still
+    give back, `health` zpool's word."""
 
     name: str
     guid: str
@@ -42,6 +43,11 @@ class Pool:
     freeing: int
     health: str
     read_only: bool
+
+    @property
+    def works(self) -> bool:
+        """Whether it answers; asking one that does not may hang."""
+        return self.health in ("ONLINE", "DEGRADED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,19 @@ def pools() -> dict[str, Pool]:
                            float(percent.rstrip("%")) if percent != "-" else 0.0, _number(freeing), health,
                            read_only == "on")
     return found
+
+
+def measured(found: Mapping[str, Pool]) -> dict[str, Pool]:
+    """Return pools with the sizes that data sets see. Those of zpool count the disks of a raidz's parity, and what ZFS
+    keeps back for itself (1/32, in a small pool half of it): such a pool is full at 50 per cent. Raises ToolError."""
+    asked = [name for name, pool in found.items() if pool.works]
+    shown = dict(found)
+    for line in zfs(["list", "-Hp", "-d", "0", "-o", "name,used,available", *asked]).splitlines() if asked else ():
+        name, used, available = line.split("\t")
+        size = max(1, int(used) + int(available))
+        shown[name] = replace(found[name], size=size, allocated=int(used), free=int(available),
+                              percent=100 * int(used) / size)
+    return shown
 
 
 def everything(names: Sequence[str] = (), *, recursive: bool = False) -> Everything:
@@ -224,6 +243,21 @@ def places(root: bytes, table: Sequence[Mount]) -> dict[str, bytes]:
             place = os.path.relpath(point, root)
             found[mount.source.decode("utf-8", "surrogateescape")] = b"" if place == b"." else place
     return found
+
+
+def strangers(root: bytes, shown: Sequence[bytes], table: Sequence[Mount]) -> list[bytes]:
+    """Return, root-relative, where below the places `shown` something else is mounted now. The directory there is an
+    empty one in the snapshot around it, or none: who takes that for the truth removes it, and rmdir(2) in one mount
+    namespace takes away what is mounted there in the others."""
+    found: set[bytes] = set()
+    for mount in table:
+        if mount.point == root or not (root == b"/" or mount.point.startswith(root + b"/")):
+            continue
+        place = os.path.relpath(mount.point, root)
+        around = [s for s in shown if not s or place.startswith(s + b"/")]
+        if around and place not in shown and b"/.zfs/" not in b"/" + place:
+            found.add(place)
+    return sorted(p for p in found if not any(p != o and p.startswith(o + b"/") for o in found))
 
 
 def _props(row: Mapping[str, str]) -> dict[str, str]:

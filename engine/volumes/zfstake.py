@@ -99,7 +99,7 @@ def check(wanted: Mapping[str, Sequence[str]], datasets: Mapping[str, Dataset], 
             raise NoRoomError(f"the pool {pool_name} is {pool.percent:.0f} % full: with one more snapshot, deleting "
                               "files would give no room back",
                               hint="destroy points first (`rollpoint prune`), or make the pool larger")
-        if pool.read_only or pool.health not in ("ONLINE", "DEGRADED"):
+        if pool.read_only or not pool.works:
             state = "read-only" if pool.read_only else pool.health
             raise RefusedError(f"the pool {pool_name} is {state}: no snapshot can be taken in it",
                                hint=f"zpool status {pool_name}")

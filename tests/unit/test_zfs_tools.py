@@ -21,7 +21,7 @@ from engine.results import SnapshotRequest
 from engine.volumes import zfstool
 from engine.volumes.zfs import ZfsBackend
 from engine.volumes.zfsdestroy import destroy_bookmark, targets
-from engine.volumes.zfslist import KEYS, Snapshot, parsed, places, rows
+from engine.volumes.zfslist import KEYS, Snapshot, parsed, places, pools, rows, strangers
 from engine.volumes.zfstool import decoded, encoded
 
 Fake = Callable[..., Path]
@@ -55,9 +55,14 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     return make
 
 
-def listing(*more: str, only: str = "") -> str:
-    """Return a shell command that prints rows as `zfs list` does, all or only those of a type."""
-    return "cat <<'END'\n" + "\n".join(row for row in (*LIST_ROWS, *more) if f"\t{only}" in row) + "\nEND"
+def listing(*more: str, only: str = "", percent: int = 10) -> str:
+    """Return a shell command that prints rows as `zfs list` does, all or only those of a type, and a pool that is so
+    full as data sets see it."""
+    shown = "\n".join(row for row in (*LIST_ROWS, *more) if f"\t{only}" in row)
+    return f"""case "$*" in *used,available*) printf 'tank\\t{percent}\\t{100 - percent}\\n'; exit;; esac
+cat <<'END'
+{shown}
+END"""
 
 
 def backend(*datasets: str) -> ZfsBackend:
@@ -216,12 +221,20 @@ def test_what_a_real_zfs_said_is_understood(fake: Fake) -> None:
     assert {id_: (p.owner, p.comment, len(p.parts)) for id_, p in found.items() if p.owner} == {
         "zfs:tank@autosnap_2026-01-02_03:04:05_daily": ("sanoid", "", 6),
         "zfs:tank/home@with space": ("unknown", "by hand\n\ttab", 1)}
-    levels = {level.name: (level.percent, level.state) for level in backend("tank", "second").levels()}
-    assert levels == {"tank": (0.0, "ok"), "second": (6.0, "ok")}
+    assert {name: pool.percent for name, pool in pools().items()} == {"tank": 0.0, "second": 6.0}
     losses = backend().losses([first])
     reasons = " | ".join(f.text for f in losses.findings)
     assert losses.blocked and "held by backup-job" in reasons and "tank/clone is made of" in reasons
     assert "zfs promote tank/clone" in " | ".join(f.hint for f in losses.findings)
+
+
+def test_what_is_mounted_in_a_place_and_no_part_of_it_is_known() -> None:
+    table = [Mount(b"0:1", b"/", point_, b"zfs", b"x") for point_ in (
+        b"/", b"/proc", b"/home", b"/home/ann", b"/home/ann/nfs", b"/home/.zfs/snapshot/a", b"/homework", b"/srv")]
+    assert strangers(b"/", [b"home"], table) == [b"home/ann"]
+    assert strangers(b"/", [b"home", b"home/ann"], table) == [b"home/ann/nfs"]
+    assert strangers(b"/", [b""], table) == [b"home", b"homework", b"proc", b"srv"]
+    assert strangers(b"/home", [b""], table) == [b"ann"]
 
 
 # --- destroying and taking -----------------------------------------------------------------------------------------
@@ -261,14 +274,13 @@ def test_what_cannot_be_taken_back_is_named_with_how_to_remove_it(fake: Fake) ->
     assert "zfs destroy tank/home@rollpoint-" in caught.value.hint
 
 
-@pytest.mark.parametrize(("pool", "kind", "words"), [
-    (POOL.replace("\t10\t0", "\t95\t0"), NoRoomError, "95 % full"),
-    (POOL.replace("off", "on"), RefusedError, "read-only"),
-    (POOL.replace("ONLINE", "SUSPENDED"), RefusedError, "SUSPENDED"),
-    ("other" + POOL[4:], RollpointError, "not imported")])
-def test_nothing_is_taken_in_a_pool_that_cannot_hold_it(pool: str, kind: type[RollpointError], words: str,
-                                                        fake: Fake) -> None:
-    log = fake(listing(), f"printf '%b\\n' '{pool}'")
+@pytest.mark.parametrize(("pool", "percent", "kind", "words"), [
+    (POOL, 95, NoRoomError, "95 % full"), (POOL.replace("off", "on"), 10, RefusedError, "read-only"),
+    (POOL.replace("ONLINE", "SUSPENDED"), 10, RefusedError, "SUSPENDED"),
+    ("other" + POOL[4:], 10, RollpointError, "not imported")])
+def test_nothing_is_taken_in_a_pool_that_cannot_hold_it(pool: str, percent: int, kind: type[RollpointError],
+                                                        words: str, fake: Fake) -> None:
+    log = fake(listing(percent=percent), f"printf '%b\\n' '{pool}'")
     with pytest.raises(kind, match=words):
         backend("tank/home").take(SnapshotRequest(), Job())
     assert "zfs snapshot" not in log.read_text(encoding="utf-8")
@@ -278,7 +290,10 @@ def test_nothing_is_taken_in_a_pool_that_cannot_hold_it(pool: str, kind: type[Ro
     (79, "ONLINE", "ok"), (80, "ONLINE", "warning"), (94, "ONLINE", "warning"), (95, "ONLINE", "full"),
     (10, "DEGRADED", "warning"), (10, "FAULTED", "full")])
 def test_levels_of_pools(percent: int, health: str, state: str, fake: Fake) -> None:
-    fake(listing(), f"printf '%b\\n' 'tank\\t77\\t1000\\t100\\t900\\t{percent}\\t2048\\t{health}\\toff'")
+    """As data sets see it: zpool says that half of a small pool is free when nothing more can be written."""
+    log = fake(listing(percent=percent), f"printf '%b\\n' 'tank\\t77\\t1000\\t500\\t500\\t50\\t2048\\t{health}\\toff'")
     level, = backend("tank/home").levels()
-    assert (level.name, level.percent, level.state) == ("tank", percent, state)
+    asked = health != "FAULTED"     # one that does not work may hang
+    assert (level.name, level.percent, level.state) == ("tank", percent if asked else 50, state)
+    assert ("zfs list" in log.read_text(encoding="utf-8")) == asked
     assert backend("tank/home").pending() == ["the pool tank is still freeing 2.0 KiB of what was destroyed in it"]
