@@ -63,6 +63,7 @@ class Process:
     def __init__(self, argv: Sequence[Arg], *, feed: bool = False, stdout: IO[bytes] | int | None = None,
                  stdin: IO[bytes] | int | None = None) -> None:
         self.argv = list(argv)
+        self._deaf = False
         self._stderr = tempfile.TemporaryFile()
         try:
             self._child = subprocess.Popen(
@@ -103,7 +104,7 @@ class Process:
         try:
             return self._child.communicate(timeout=timeout)[0]
         except subprocess.TimeoutExpired:
-            self.stop()
+            self.stop(_GRACE)
             raise ToolError(self.argv, 124, f"still running after {timeout:.0f} s") from None
 
     def wait(self) -> int:
@@ -133,15 +134,18 @@ class Process:
             raise ToolError(self.argv, status, self.stderr_text())
         return status
 
-    def stop(self) -> None:
-        """End the program and all its children: SIGTERM, a grace period, SIGKILL."""
-        for sig, grace in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, None)):
+    def stop(self, patience: float | None = None) -> None:
+        """End the program and all its children: SIGTERM, a grace period, SIGKILL. With `patience` it is not waited for
+        longer than so many seconds after that, nor later: one that hangs in the kernel, on a suspended pool or a dead
+        server, does not even hear SIGKILL, and will end as soon as it does."""
+        for sig, grace in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, patience)):
             if self._child.poll() is not None:
                 break
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, sig)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(timeout=grace)
+        self._deaf = self._child.poll() is None
 
     def __enter__(self) -> Process:
         return self
@@ -152,11 +156,12 @@ class Process:
             with contextlib.suppress(BrokenPipeError):
                 self._child.stdin.close()
         if kind is not None or self._child.stdout is not None:
-            if kind is not None:
+            if kind is not None and not self._deaf:
                 self.stop()
             if self._child.stdout is not None:
                 self._child.stdout.close()
-        self._child.wait()
+        if not self._deaf:
+            self._child.wait()
         self._stderr.close()
 
 

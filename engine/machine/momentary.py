@@ -1,10 +1,10 @@
 """Momentary snapshots: what a point is read from so that all of a volume is from one moment.
 
-Volumes are handed to the makers of their kind of storage: btrfs, LVM. (ZFS has its place among `_MAKERS`: a maker whose
-pieces show MOUNTPOINT/.zfs/snapshot/NAME.) All snapshots are planned first, then made one right after another, before
-anything is read. Several volumes are thus as close together as the tools are quick, but not of the very same instant:
-freezing them all would stop the programs that are to make the snapshots. They are removed in every case; what is left
-by a kill -9 is found by its name (engine.machine.momentparts) when the next one is planned.
+Volumes are handed to the makers of their kind of storage: btrfs, ZFS, LVM. All snapshots are planned first, then made
+one right after another, before anything is read. Several volumes are thus as close together as the tools are quick, but
+not of the very same instant (those of one ZFS pool are): freezing them all would stop the programs that are to make the
+snapshots. They are removed in every case; what is left by a kill -9 is found by its name (engine.machine.momentparts)
+when the next one is planned.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from engine.events import Job
 from engine.machine.momentbtrfs import Btrfs
 from engine.machine.momentlvm import Lvm
 from engine.machine.momentparts import PREFIX, Bench, Maker, Piece, Volume
+from engine.machine.momentzfs import Zfs
 from engine.machine.mounts import Mount, Namespace, mount_of
 from engine.text import message, printable
 
-_MAKERS: tuple[Callable[[Bench], Maker], ...] = (Btrfs, Lvm)
+_MAKERS: tuple[Callable[[Bench], Maker], ...] = (Btrfs, Zfs, Lvm)
 _HINT = ("put that right, or let the configuration demand it of other file systems alone, as in "
          "`consistent: {/: required}`")
 
@@ -82,8 +83,8 @@ class Moment:
                 planned, cannot = maker.plan(concerned, places)
                 pieces += planned
                 refused += cannot
-        refused += [(v, f"{printable(v.mount.fstype)} on {printable(v.mount.source)} is neither btrfs nor on a logical "
-                        "volume") for v in left]
+        refused += [(v, f"{printable(v.mount.fstype)} on {printable(v.mount.source)} is neither btrfs nor ZFS nor on a "
+                        "logical volume") for v in left]
         for one, why in sorted(refused, key=lambda r: not wanted[r[0]]):
             self._without(one, why, demanded=wanted[one])
         return pieces

@@ -343,7 +343,7 @@ def test_a_partition_has_none(tmp_path: Path) -> None:
     with loops(tmp_path) as made:
         device = made.make("ext4")
         made.mount(device, tmp_path / "root")
-        why = f"ext4 on {device} is neither btrfs nor on a logical volume"
+        why = f"ext4 on {device} is neither btrfs nor ZFS nor on a logical volume"
         with pytest.raises(RefusedError, match=why):
             taken(tmp_path, "required")
         assert taken(tmp_path, "auto") == [f"/ is read as it is, without a momentary snapshot: {why}"]

@@ -23,6 +23,8 @@ To write a test, take the fixtures of conftest.py and the verbs of layouts.py an
     steps.rescued(lab_image, case)              # the rescue CD with the broken system mounted at /mnt already
     case.system.mounted()                       # its files on this machine, for looking and (write=True) for ruining
 
+    with guest(guest_image, disk) as machine:   # guest.py: a system with ZFS and LVM, booted without a boot loader
+
 A guest has no network. The program that runs in it is the kit's rollpoint.pyz (steps.PROGRAM in a running system,
 steps.KIT on the store's disk), on the guest's own Python. ROLLPOINT_LAB_PULLS and ROLLPOINT_LAB_SEED are for the power
 cuts (test_power_cut.py).

@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import PREFIX, cannot_run, sweep, unmount_below, why_no_root
 from tests.engine.debian import cache_dir
+from tests.lab.guest import guest_files
 from tests.lab.image import Image, image
 from tests.lab.machine import QEMU
 from tests.lab.steps import Taken, program, taken
@@ -39,6 +40,12 @@ def lab_image() -> Image:
     if why := why_no_lab():
         cannot_run(f"lab ({why})")
     return image()
+
+
+@pytest.fixture(scope="session")
+def guest_image(lab_image: Image) -> Image:
+    """The guest with ZFS and LVM; see guest.py."""
+    return guest_files(lab_image)
 
 
 @pytest.fixture(scope="session")

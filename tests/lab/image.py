@@ -156,7 +156,7 @@ def _build(root: str, out: str) -> None:
     for path, text in _SETTINGS.items():
         _write(root, path, text)
     _write(root, "usr/local/sbin/lab-agent", (HERE / "agent.py").read_text(encoding="utf-8"), 0o755)
-    with _kernel_views(root):
+    with kernel_views(root):
         in_root(root, ["apt-get", "update"], timeout=600)
         in_root(root, ["apt-get", "install", "-y", "-q", "--no-install-recommends",
                        "-o", "Dpkg::Options::=--force-confold", *_PACKAGES], timeout=1800)
@@ -168,7 +168,7 @@ def _build(root: str, out: str) -> None:
         _slim_modules(root)
         in_root(root, ["update-initramfs", "-u", "-k", "all"], timeout=900)
         in_root(root, ["python3", "-m", "compileall", "-q", "/usr/lib/python3.11"], check=False)
-    _slim(root)
+    slim(root)
     for part, pattern in (("vmlinuz", "vmlinuz-*"), ("initrd.img", "initrd.img-*")):
         shutil.copyfile(glob.glob(f"{root}/boot/{pattern}")[0], f"{out}/{part}")
     run([*TAR, "-cpf", f"{out}/system.tar", "-C", root, "."])
@@ -190,7 +190,7 @@ def _write(root: str, path: str, text: str, mode: int = 0o644) -> None:
 
 
 @contextmanager
-def _kernel_views(root: str) -> Iterator[None]:
+def kernel_views(root: str) -> Iterator[None]:
     """Give the tree /proc, /sys and /dev while packages are installed."""
     places = [f"{root}/{name}" for name in ("proc", "sys", "dev")]
     for place in places:
@@ -215,7 +215,8 @@ def _slim_modules(root: str) -> None:
     in_root(root, ["depmod", release])
 
 
-def _slim(root: str) -> None:
+def slim(root: str) -> None:
+    """Take away what no machine of the lab has a use for."""
     in_root(root, ["apt-get", "clean"])
     os.unlink(f"{root}/usr/sbin/policy-rc.d")
     for name in _TAKEN_AWAY:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 
 import pytest
 
 from engine.errors import ToolError
 from engine.run import call
+from tests.conftest import loop_ext4
 
 
 def test_output_is_whole_every_time() -> None:
@@ -48,3 +50,19 @@ def test_a_program_that_hangs_is_ended_with_its_children(tmp_path: os.PathLike[s
         time.sleep(0.05)
     os.kill(child, signal.SIGKILL)
     pytest.fail("the program's child was left behind")
+
+
+@pytest.mark.root
+def test_a_program_that_not_even_a_kill_reaches_is_not_waited_for() -> None:
+    with loop_ext4(8 << 20) as place:
+        subprocess.run(["fsfreeze", "--freeze", place], check=True)     # who writes there hangs in the kernel
+        try:
+            with pytest.raises(ToolError, match="still running after 1 s"):
+                call(["touch", f"{place}/file"], timeout=1)
+            hanging = subprocess.run(["pgrep", "--full", f"^touch {place}/file"], capture_output=True, text=True)
+            assert hanging.stdout.split(), "it was to hang, and has ended: nothing was tested"
+        finally:
+            subprocess.run(["fsfreeze", "--unfreeze", place], check=True)
+        end = time.monotonic() + 60
+        while os.path.exists(f"/proc/{hanging.stdout.split()[0]}/cwd") and time.monotonic() < end:
+            time.sleep(0.05)
