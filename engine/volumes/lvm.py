@@ -148,7 +148,8 @@ class LvmBackend:
         if not parts:
             raise RefusedError(f"{point.id} has no files to show: its volume is mounted nowhere",
                                hint="mount the volume, or set it back as a whole (`rollback --way native`)")
-        with lvmopen.opened(parts, job) as opened:
+        root = os.path.realpath(os.fsencode(self._config.root))
+        with lvmopen.opened(parts, root, job) as opened:
             yield opened
 
     # --- deleting --------------------------------------------------------------------------------------------------

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from engine.backend import Opened
 from engine.errors import RefusedError, RollpointError, ToolError
 from engine.events import Job
-from engine.machine.mounts import Namespace
+from engine.machine.mounts import Namespace, mounts
 from engine.run import call
 from engine.text import message, printable
-from engine.volumes.composed import Mounting, compose
+from engine.volumes.composed import Mounting, compose, strangers
 from engine.volumes.lvmlist import SECONDS, Snapshot, failing, usable
 
 _OPTIONS = {"ext2": "ro", "ext3": "ro,noload", "ext4": "ro,noload", "xfs": "ro,nouuid,norecovery"}
@@ -26,9 +26,10 @@ _QUICK = 30
 
 
 @contextlib.contextmanager
-def opened(parts: Sequence[tuple[bytes, Snapshot]], job: Job) -> Iterator[Opened]:
-    """Yield the snapshots, each at its place, as one read-only directory. Raises RefusedError for one that holds no
-    file system which can be opened, is damaged, or is being merged."""
+def opened(parts: Sequence[tuple[bytes, Snapshot]], root: bytes, job: Job) -> Iterator[Opened]:
+    """Yield the snapshots, each at its place, as one read-only directory; what else is mounted below these places of
+    `root` now is no part of it. Raises RefusedError for one that holds no file system which can be opened, is damaged,
+    or is being merged."""
     for _, snapshot in parts:
         usable(snapshot)
     with contextlib.ExitStack() as stack:
@@ -38,7 +39,7 @@ def opened(parts: Sequence[tuple[bytes, Snapshot]], job: Job) -> Iterator[Opened
             kind = _kind(snapshot)
             stack.enter_context(_read_only(snapshot))
             ways.append((place, _mounting(snapshot, kind)))
-        yield stack.enter_context(compose(ways))
+        yield stack.enter_context(compose(ways, strangers(root, [place for place, _ in parts], mounts())))
 
 
 @contextlib.contextmanager

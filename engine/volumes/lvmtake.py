@@ -70,7 +70,7 @@ def plan(config: Config, volumes: Sequence[Lv], found: Sequence[Snapshot], mount
     if "auto" in config.lvm.volumes:
         taken = {s.lv.full_name for s in found} | chosen.keys()
         for origin, kind in _mounted(volumes):
-            if origin.full_name in taken:
+            if origin.full_name in taken or origin.full_name not in mounted:
                 continue
             taken.add(origin.full_name)
             why = against(config, origin, volumes, found)

@@ -53,6 +53,10 @@ def _by_command_line(case: Case, records: list[dict[str, str]]) -> None:
         case.command("rollback", ids[name], "--scope", "fs=/thin", "--yes", *more)
         assert case.live("thin") == record["thin"]
         assert (case.live("data"), case.live("xdata")) == (records[2]["data"], records[2]["xdata"])
+    # A mount point that the point does not know: to remove it would take away what is mounted there, everywhere.
+    case.machine.sh("mkdir /thin/later; mount -t tmpfs later /thin/later; touch /thin/later/kept")
+    case.command("rollback", ids["state 3"], "--scope", "fs=/thin", "--yes", "--no-safety-point")
+    case.machine.sh("mountpoint -q /thin/later; [ -e /thin/later/kept ]; umount /thin/later; rmdir /thin/later")
     safety = [p for name, p in case.points().items() if name == f"before the rollback to {ids['state 1']}"]
     assert len(safety) == 1 and safety[0]["tags"] == ["safety"], safety
     case.command("delete", safety[0]["id"], "--yes")

@@ -247,6 +247,15 @@ def test_auto_takes_what_is_mounted_and_says_what_it_leaves_out(tools: Tools, mo
     assert job.warnings == ["my-vg/home is left out: the data of the thin pool my-vg/pool is 99 % full"]
 
 
+def test_auto_takes_nothing_outside_of_the_root_that_is_looked_after(tools: Tools) -> None:
+    tools.report(ROOT, HOME, pool())
+    kind = LvmBackend(Config(store="/nowhere/store", root="/home", lvm=Lvm(("auto", "my-vg/home"))))
+    with pytest.raises(RollpointError, match="lvs does not list"):
+        kind.take(SnapshotRequest(), Job())
+    words = tools.given("lvcreate")
+    assert [w[-1] for w in words] == ["my-vg/home"] and "rollpoint.place=/" in words[0]
+
+
 def test_the_volume_of_the_store_is_never_taken(tools: Tools, tmp_path: Path) -> None:
     """tmp_path stands for the store; its device is the one of my-vg/root in this report."""
     import os
