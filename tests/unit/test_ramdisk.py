@@ -75,7 +75,8 @@ def test_what_is_built_in_is_in_no_initramfs(boot: Path) -> None:
 
 @pytest.mark.parametrize("content", [
     b"", b"no archive at all", archive("init")[:200], gzip.compress(archive("a", "b"))[:60],
-    lzma.compress(archive("a", "b"))[:60], b"\x28\xb5\x2f\xfdrubbish", b"070701" + b"zz" * 60])
+    lzma.compress(archive("a", "b"))[:60], b"\x28\xb5\x2f\xfdrubbish", b"070701" + b"zz" * 60],
+    ids=["empty", "text", "cut", "gzip-cut", "xz-cut", "zstd-rubbish", "no-numbers"])
 def test_where_nobody_can_say_nothing_is_said(boot: Path, content: bytes) -> None:
     assert without("dm-snapshot", RELEASE, str(boot)) is None
     path = boot / f"boot/initrd.img-{RELEASE}"
