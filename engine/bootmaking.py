@@ -39,6 +39,9 @@ from engine.targets import involved
 from engine.text import message, printable, shown_path
 
 _BIN = (b"usr/sbin", b"usr/bin", b"sbin", b"bin")
+# Where GRUB looks for its files when they are on the disk that it was started from: (,gpt2)/grub. The new disk may be
+# divided otherwise.
+_NUMBERED = re.compile(rb"\(,(?:gpt|msdos)[0-9]+[^)\0]*\)")
 _INITRAMFS = b"etc/initramfs-tools"
 _SECONDS = 1800             # an initramfs for each of some kernels, on an old machine
 _PROGRAM_LIMIT = 32 << 20
@@ -197,7 +200,8 @@ class _Look:
                 name = os.path.basename(path).lower()
                 ours = b"boot" in self.merged and name.startswith((b"grub", b"shim", b"boot"))
                 data = self.tree.read(path, _PROGRAM_LIMIT) or b""
-                if ours or any(uuid in data.lower() for uuid in old):
+                numbered = self._boot_moved and _NUMBERED.search(data) is not None
+                if ours or numbered or any(uuid in data.lower() for uuid in old):
                     stale.setdefault(os.path.dirname(path), _architecture(name))
             for directory, platform in stale.items():
                 vendor = os.path.basename(directory)
