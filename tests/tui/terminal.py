@@ -74,11 +74,23 @@ class Terminal:
                 return
             self.take(data)
 
-    def settle(self, quiet: float = 0.2, at_most: float = 3.0) -> None:
-        """Take over what is drawn until nothing was for a while: what a key has started is on the screen."""
+    def settle(self, quiet: float = 0.2, at_most: float = 15.0) -> None:
+        """Take over what is drawn until nothing was for a while and the program waits: what a key has started is on
+        the screen."""
         end = time.monotonic() + at_most
-        while time.monotonic() < end and select.select([self.master], [], [], quiet)[0]:
-            self.feed(0.01)
+        while time.monotonic() < end:
+            if select.select([self.master], [], [], quiet)[0]:
+                self.feed(0.01)
+            elif not self._at_work():
+                return
+
+    def _at_work(self) -> bool:
+        """Whether a thread of the program runs, or would where the machine had the time for it."""
+        states = []
+        for path in Path(f"/proc/{self.process.pid}/task").glob("*/stat"):
+            with contextlib.suppress(OSError):
+                states.append(path.read_text().rpartition(")")[2].split()[0])
+        return "R" in states or "D" in states
 
     def take(self, data: bytes) -> None:
         """Take over what somebody else has read from the program."""
