@@ -22,6 +22,7 @@ from engine.vms.coverage import Part
 from engine.vms.inventory import Inventory, Machine, scan
 from engine.vms.machines import plain_id
 from engine.vms.manager import Manager
+from engine.vms.recipes import Recipe, recipes
 from engine.vms.running import UNKNOWN, RunState, running
 
 
@@ -55,6 +56,15 @@ class VmVerbs(Reader):
         self._must_be_inventory(point)
         with clean_errors():
             return inventories.load(self._store, point)
+
+    def vm_recipes(self, point: RestorePoint | None, job: Job) -> list[Recipe]:
+        """Return what makes the file systems of repositories and pools anew: as they are now (None), or as an inventory
+        point has it."""
+        if point is None:
+            return recipes(self.config.root, self.vms(job))
+        self._must_be_inventory(point)
+        with clean_errors():
+            return inventories.kept_recipes(self._store, point)
 
     def vm_changes(self, older: RestorePoint, newer: RestorePoint | None, job: Job | None = None) -> list[VmChange]:
         """Return what became of the VMs from one inventory point to another, or until now (None)."""

@@ -29,6 +29,7 @@ from engine.vmpoints import documents
 from engine.vmpoints.configs import free_name, keep_beside, refuse, running_findings
 from engine.vmpoints.plans import DISKS, DiskPlan, DiskResult, DiskStep
 from engine.vmpoints.sources import Source, source
+from engine.vms.inuse import holders
 from engine.vms.inventory import Inventory, Machine
 from engine.vms.places import FILE, DiskState
 from engine.vms.running import STOPPED, RunState
@@ -65,7 +66,7 @@ def plan(store: Store, root: bytes, point: RestorePoint, machine: Machine, now: 
         if one.users:
             findings.append(Finding("warning", f"{one.device} belongs to {', '.join(one.users)} too, for which it goes "
                                     "back as well"))
-    findings += _consistency(point)
+    findings += [*_in_use(root, steps), *_consistency(point)]
     needed, free = _room(root, steps)
     if needed > free:
         findings.append(Finding("blocker", f"{human_size(needed)} are needed and {human_size(free)} are free",
@@ -124,6 +125,17 @@ def _step(place: Source, root: bytes, point: RestorePoint, disk: DiskState, user
     steps.append(DiskStep(printable(disk.spec.vdev), disk.path, held.size, 0 if held.reflink else held.allocated,
                           "reflink" if held.reflink else "copy", aside, names))
     return ""
+
+
+def _in_use(root: bytes, steps: Sequence[DiskStep]) -> Iterator[Finding]:
+    """Disks that a program has open: it would go on with the file that is moved aside."""
+    files: dict[tuple[int, int], str] = {}
+    for one in steps:
+        with contextlib.suppress(OSError):
+            info = os.stat(os.path.join(root, one.path))
+            files[info.st_dev, info.st_ino] = one.device
+    for text in holders(files) if files else ():
+        yield Finding("blocker", text, "end that program, or detach the device, first")
 
 
 def _consistency(point: RestorePoint) -> Iterator[Finding]:

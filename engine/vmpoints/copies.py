@@ -18,7 +18,6 @@ import errno
 import fcntl
 import json
 import os
-import stat
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -46,6 +45,7 @@ CONTENT = b"disks.json"
 HIDDEN = COPIES_OF_DISKS
 """The directory beside the disks that holds the copies: of each store one by its id, and in it one for each point."""
 
+_UNFINISHED = b".unfinished"     # in a directory of copies until their point is visible
 _FICLONE = 0x40049409       # linux/fs.h
 _STEP = 64 << 20
 
@@ -193,6 +193,8 @@ def take(store: Store, config: Config, machine: Machine, state: RunState, reques
     except BaseException:
         _clear(made, job)
         raise
+    for folder in made:
+        os.unlink(os.path.join(folder, _UNFINISHED))
     return next(point for point in points(store, root) if point.id == point_id)
 
 
@@ -283,6 +285,8 @@ def _copied(store: Store, root: bytes, group: Sequence[DiskState], point_id: str
             made.append(os.path.join(root, folder))
             os.makedirs(os.path.join(root, os.path.dirname(folder)), mode=0o700, exist_ok=True)
             os.mkdir(os.path.join(root, folder), 0o700)
+            with open(os.path.join(root, folder, _UNFINISHED), "xb"):
+                pass
         before = os.stat(source)
         place = os.path.join(folder, os.path.basename(disk.path))
         way = copy(source, os.path.join(root, place), job)
@@ -316,14 +320,15 @@ def _clear(made: Sequence[bytes], job: Job) -> None:
 
 
 def sweep(store: Store, folders: Sequence[bytes], job: Job) -> None:
-    """Remove copies below these directories (of disks) that no point has: a crash has left them. The caller holds the
-    write lock."""
+    """Remove copies below these directories (of disks) that a crash has left: unfinished ones that no point has.
+    Finished ones that this store knows nothing of (it is an older copy of itself) stay. The caller holds the write
+    lock."""
     known = {os.fsencode(name) for name in documents.ids(store, KIND)}
     for folder in dict.fromkeys(folders):
         own = os.path.join(folder, _own(store))
         for name in sorted(os.listdir(own)) if os.path.isdir(own) else ():
             place = os.path.join(own, name)
-            if name not in known and stat.S_ISDIR(os.lstat(place).st_mode):
+            if name not in known and os.path.lexists(os.path.join(place, _UNFINISHED)):
                 _clear([place], job)
                 job.warn(message(f"removed {printable(place)}, which an interrupted Rollpoint had left"))
 

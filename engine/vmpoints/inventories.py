@@ -30,6 +30,7 @@ from engine.vmpoints import blobs, codec, documents, structure
 from engine.vmpoints.plans import INVENTORIES
 from engine.vms.findings import check
 from engine.vms.inventory import Inventory, scan
+from engine.vms.recipes import Recipe, recipes
 
 KIND = b"points"
 CONTENT, FILES = b"inventory.json.gz", b"files"
@@ -51,11 +52,16 @@ def take(store: Store, config: Config, request: SnapshotRequest, job: Job, inven
     made = structure.collect(root, inventory, job)
     names = {path: blobs.put(store, data) for path, data in made.contents.items()}
     sources = {m.config: names.get(m.file) or blobs.put(store, m.document.source) for m in inventory.machines}
-    document = {"inventory": codec.encode(inventory, sources), "entries": structure.encode(made, names)}
+    found = recipes(config.root, inventory)
+    document = {"inventory": codec.encode(inventory, sources), "entries": structure.encode(made, names),
+                "recipes": [[os.fsdecode(one.place), one.kind, one.device, one.command, one.lines, one.remarks]
+                            for one in found]}
     when = documents.moment(request)
     point_id = documents.new_id(store, KIND, INVENTORIES, when)
     content = gzip.compress(json.dumps(document, separators=(",", ":")).encode(), mtime=0)
     files = {CONTENT: content, FILES: _listing(made, names, sources.values())}
+    for remark in (remark for one in found for remark in one.remarks):
+        job.warn(remark)
     troubles = [*made.troubles, *inventory.troubles, *(f"{os.fsdecode(u.config)}: {u.why}" for u in inventory.unread)]
     for trouble in dict.fromkeys(troubles):
         job.warn(message(f"not in the inventory point: {trouble}"))
@@ -107,6 +113,16 @@ def load(store: Store, point: RestorePoint, known: dict[str, bytes] | None = Non
         return known[name]
 
     return codec.decode(_document(store, point).get("inventory", {}), content)
+
+
+def kept_recipes(store: Store, point: RestorePoint) -> list[Recipe]:
+    """Return what made the file systems of a point's repositories and pools. Raises DamageError."""
+    try:
+        return [Recipe(os.fsencode(place), kind, device, command, tuple(lines), tuple(remarks))
+                for place, kind, device, command, lines, remarks in _document(store, point).get("recipes", [])]
+    except (TypeError, ValueError) as error:
+        raise DamageError(f"point {point.id}: its recipes are not of the form this Rollpoint knows: {error!r}"
+                          ) from error
 
 
 def entries(store: Store, point: RestorePoint) -> list[tuple[Entry, str | None]]:

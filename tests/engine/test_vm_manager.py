@@ -167,6 +167,11 @@ def test_repositories_that_are_file_systems_of_their_own(tmp_path: Path) -> None
         (pool / "db").mkdir()
         (pool / "db/monitor_vm").write_bytes(b"x" * 2048)
         assert [recipe.place for recipe in recipes(str(root), look(root))] == [found.place, b"poolfsmnt/0004fb"]
-        assert "#   /poolfsmnt/0004fb/db/monitor_vm, 2.0 KiB" in recipes(str(root), look(root))[1].lines
+        now = recipes(str(root), look(root))
+        assert "#   /poolfsmnt/0004fb/db/monitor_vm, 2.0 KiB" in now[1].lines
+        engine = Engine(Config(store=str(tmp_path / "store"), root=str(root)))
+        point = engine.vm_take(SnapshotRequest(), Job())
+        (pool / "db/monitor_vm").unlink()
+        assert engine.vm_recipes(point, Job()) == now != engine.vm_recipes(None, Job())
     finally:
         loops.close()

@@ -206,6 +206,25 @@ def test_a_vm_that_starts_after_the_plan_stops_it(plain: Host) -> None:
     assert plain.sums() == spoiled
 
 
+@pytest.mark.root
+def test_a_disk_that_something_has_open_is_refused(plain: Host) -> None:
+    point = plain.take()
+    plain.spoil("a.img", "b.img")
+    spoiled, loops = plain.sums(), Loops(plain.place)
+    with open(plain.disks / "a.img", "rb"):
+        with pytest.raises(RefusedError, match=rf"xvda is open in .* \(pid {os.getpid()}\)"):
+            plain.restore(point, stopped=True)
+    try:
+        device = loops.attach(plain.disks / "b.img")
+        with pytest.raises(RefusedError, match=f"xvdb is attached to {device}"):
+            plain.restore(point)
+    finally:
+        loops.close()
+    assert plain.sums() == spoiled
+    plain.restore(point)
+    assert plain.sums()["b.img"] != spoiled["b.img"]
+
+
 def test_shared_disks_go_back_only_when_they_are_named(plain: Host) -> None:
     point, before = plain.take(), plain.sums()
     plain.spoil("a.img", "shared.img")
@@ -306,6 +325,9 @@ def test_what_a_killed_copy_left_is_removed(plain: Host) -> None:
     plain.take(job)
     assert any(left.name in warning and "removed" in warning for warning in job.warnings)
     assert other.exists() and len(list((plain.disks / ".rollpoint-disks").glob("*/*"))) == 2
+    plain.take(job)
+    assert [p.state for p in plain.engine().vm_disk_points()] == ["ok", "ok"] and len(job.warnings) == 3
+    assert not list(plain.disks.rglob(".unfinished"))
 
 
 def test_copies_are_neither_taken_nor_rolled_back_and_go_with_their_point(plain: Host) -> None:

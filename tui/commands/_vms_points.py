@@ -174,12 +174,12 @@ def _manager_lines(found: Manager) -> Iterator[str]:
 
 
 def run_recipes(context: Context, args: Namespace) -> Answer:
-    """Print what makes the file systems of the repositories and of the pool anew."""
-    from engine.vms.recipes import recipes
+    """Print what makes the file systems of the repositories and of the pool anew, now or as a point has it."""
     from tui.commands._vms_json import path_json
 
     with context.job(keep_output=False) as job:
-        found = recipes(context.config.root, context.engine.vms(job))
+        point = inventory_point(context, args.point) if args.point else None
+        found = context.engine.vm_recipes(point, job)
     for one in found:
         say(context, one.lines)
         for remark in one.remarks:

@@ -56,7 +56,7 @@ _WORDS = {
     "points": _word((0, 1), "", "vms points [VM]"), "history": _word((1, 1), "", "vms history VM"),
     "take": _word((0, 1), _TAKING, "vms take [VM]"),
     "restore": _word((0, 99), "origin whole disks dry_run yes stopped resume", "vms restore VM --from POINT …"),
-    "manager": _word((0, 0), "", "vms manager"), "recipes": _word((0, 0), "", "vms recipes"),
+    "manager": _word((0, 0), "", "vms manager"), "recipes": _word((0, 0), "point", "vms recipes"),
 }
 _OPTIONS = {
     "repository": "--repository", "point": "--point", "file": "--file", "target": "--for", "network": "--network",
