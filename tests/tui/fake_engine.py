@@ -38,6 +38,7 @@ from engine.results import (
 )
 from engine.retention import fates
 from engine.text import shown_path
+from engine.vmpoints.plans import INVENTORIES
 from tests.tui import fake_boot
 from tests.tui.fake_tree import HOSTILE, FakeTree, entry
 from tests.tui.fake_vms import FakeVms
@@ -364,6 +365,9 @@ class FakeEngine(FakeVms):
 
     def delete(self, points: Sequence[RestorePoint], job: Job) -> PruneResult:
         self._enter("delete")
+        if points and all(point.backend == INVENTORIES for point in points):
+            self.vm_inventories -= len(points)
+            return PruneResult(tuple(point.id for point in points), (), 12_000)
         for point in points:
             self._find(point)
         self._work(job, "deleting")

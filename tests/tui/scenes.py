@@ -29,8 +29,8 @@ AGREE = ("r", "enter", "enter", "enter")
 ODD_VM = ("V", "slash", *"web01", "enter", "down", "enter")
 """To the VM that has hostile texts wherever a string can be."""
 WRITES = frozenset({"snapshot", "rollback", "resume", "undo", "prune", "delete", "annotate", "restore", "repair",
-                    "save_rules", "order", "take_order_back", "vm_take", "vm_take_disks", "vm_bring_back_config",
-                    "vm_restore_disks"})
+                    "save_rules", "order", "take_order_back", "vm_settle", "vm_take", "vm_take_disks",
+                    "vm_bring_back_config", "vm_restore_disks"})
 """The verbs that change something."""
 
 
@@ -105,6 +105,10 @@ def _no_vm_store(engine: FakeEngine) -> None:
 
 def _unreadable_vms(engine: FakeEngine) -> None:
     engine.fail["vms"] = RollpointError(f"cannot read {engine.findings[0].text}")
+
+
+def _half_done(engine: FakeEngine) -> None:
+    engine.vm_half_done = engine.vm_text or "disks of db01 are half brought back"
 
 
 def _running_vm(engine: FakeEngine) -> None:
@@ -234,6 +238,8 @@ SCENES = (
     Scene("changes of VMs", ("V", "4", "d"), "VmChangesScreen", "was added"),
     Scene("take an inventory", ("V", "s"), "TakeInventoryScreen", "Take an inventory point", says=False),
     Scene("an inventory taken", ("V", "s", "enter"), "TakeInventoryScreen", "was taken", says=False),
+    Scene("delete an inventory", ("V", "4", "x"), "DeleteInventoryScreen", "No VM and no disk is touched"),
+    Scene("disks half brought back", ("V", "R"), "SettleScreen", "Put them in order now?", set_up=_half_done),
     Scene("a VM", ODD_VM, "VmScreen", "UUID"),
     Scene("disks of a VM", (*ODD_VM, "2"), "VmScreen", "Target"),
     Scene("coverage of a VM", (*ODD_VM, "3"), "VmScreen", "as it is now"),
@@ -286,7 +292,7 @@ class Guide:
         self.pilot, self.engine = pilot, engine
         self._before = {name: getattr(engine, name) for name in
                         ("state", "damage", "findings", "differences", "boot_damage", "no_boot_pieces", "boot_planned",
-                         "vm_found", "vm_state", "vm_store", "vm_done", "missing")}
+                         "vm_found", "vm_state", "vm_store", "vm_done", "vm_half_done", "vm_inventories", "missing")}
         self._points: tuple[RestorePoint, ...] = tuple(engine.list)
 
     def __enter__(self) -> Guide:

@@ -216,6 +216,19 @@ async def test_taking_an_inventory_looks_again() -> None:
         assert isinstance(pilot.app.screen, VmsScreen) and engine.calls.count("vms") == before + 1
 
 
+async def test_an_inventory_point_is_deleted_after_yes() -> None:
+    engine = FakeEngine()
+    async with make_app(engine).run_test(size=(80, 24)) as pilot:
+        await press(pilot, "V", "x")
+        assert "There is no inventory point under the cursor." in screen_text(pilot)
+        await press(pilot, "escape", "4", "x", *"no", "enter")
+        assert "delete" not in engine.calls and "No VM and no disk is touched" in screen_text(pilot)
+        await press(pilot, *"yes", "enter")
+        assert engine.calls.count("delete") == 1 and engine.vm_inventories == 2
+        await press(pilot, "enter")
+        assert "[4 Points 2]" in screen_text(pilot)
+
+
 async def test_nothing_is_written_where_one_may_only_look() -> None:
     engine = FakeEngine()
     async with make_app(engine, read_only=True).run_test(size=(80, 24)) as pilot:

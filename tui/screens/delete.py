@@ -30,11 +30,11 @@ class DeleteScreen(TypedDialog[PruneResult]):
 
     def __init__(self, point: RestorePoint, others: int) -> None:
         super().__init__()
-        self._point, self._others = point, others
+        self.point, self._others = point, others
 
     def explain(self) -> list[Line]:
         """Which point, and what it means for the others."""
-        point = self._point
+        point = self.point
         rows: list[Line] = [content(*point_title(point, self.rollpoint.now(), "Point")),
                 field("Comment", point.comment or "none"), field("Own size", size(point.own_bytes)), Content("")]
         if point.pinned:
@@ -50,7 +50,7 @@ class DeleteScreen(TypedDialog[PruneResult]):
 
     def run_job(self, job: Job) -> PruneResult:
         """Delete it."""
-        return self.rollpoint.engine.delete([self._point], job)
+        return self.rollpoint.engine.delete([self.point], job)
 
     def describe(self, result: PruneResult) -> list[Line]:
         """What came of it."""

@@ -43,13 +43,15 @@ class VmsScreen(VmWays):
         Binding("right,l", "open(True)", show=False), Binding("left,h", "open(False)", show=False),
         Binding("space", "fold", show=False), Binding("asterisk", "all", show=False),
         Binding("n", "gaps", show=False), Binding("s", "take", show=False), Binding("d", "changes", show=False),
-        Binding("m", "mark", show=False), Binding("R", "settle", show=False), FILTER]
+        Binding("m", "mark", show=False), Binding("R", "settle", show=False),
+        Binding("x", "delete", show=False), FILTER]
     KEYS = (("1 to 4", "the VMs, what points hold of them, findings, inventory points"),
             ("enter", "everything about a VM; all of a finding; the VMs as a point has them; the versions of a part"),
             ("right left, space", "open, close; left again goes to what is above"),
             ("*", "show all disks, or none"), ("n", "coverage: only what no point holds, or everything"),
             ("s", "take an inventory point"), ("d", "points: what became of the VMs since, or between two"),
             ("m", "points: mark one to compare the next one with"),
+            ("x", "points: delete this inventory point"),
             ("/", "filter as you type: words of name, uuid, repository, disk, network"),
             ("R", "finish or undo bringing disks back that was killed"),
             ("u, F5", "look again"),
@@ -244,7 +246,8 @@ class VmsScreen(VmWays):
                             Hint("n", "All" if self._gaps else "Only what no point holds", "screen.gaps")],
                  FINDINGS: [Hint("enter", "Open")],
                  POINTS: [Hint("enter", "The VMs then"), Hint("d", "Changes", "screen.changes"),
-                          Hint("m", "Mark", "screen.mark", 3)]}[self.view]
+                          Hint("m", "Mark", "screen.mark", 3),
+                          *([] if self.rollpoint.read_only else [Hint("x", "Delete", "screen.delete", 4)])]}[self.view]
         take = [] if self.rollpoint.read_only or self._point is not None else [
             Hint("s", "Take an inventory", "screen.take", 3)]
         return [*first, *take, Hint(f"1-{len(self._names)}", "Lists", weight=2),
@@ -382,6 +385,16 @@ class VmsScreen(VmWays):
         else:
             self.app.push_screen(TakeInventoryScreen(), self.done)
 
+    def action_delete(self) -> None:
+        """Delete the inventory point under the cursor."""
+        from tui.screens.vmtake import DeleteInventoryScreen
+
+        point, why = self.inventory_point(), self.why_not("delete")
+        if why or point is None:
+            self.say(why, "warn")
+        else:
+            self.app.push_screen(DeleteInventoryScreen(point, len(self._points or ()) - 1), self.done)
+
     def action_settle(self) -> None:
         """Finish or undo what a killed Rollpoint has left."""
         from tui.screens.vmsettle import SettleScreen
@@ -396,11 +409,11 @@ class VmsScreen(VmWays):
         """Why an action makes no sense now."""
         if action == "settle" and not self._half_done:
             return "No disks were left half brought back."
-        if action in ("take", "settle") and self.rollpoint.read_only:
+        if action in ("take", "settle", "delete") and self.rollpoint.read_only:
             return "This is read-only: nothing can be changed from here."
         if action == "take" and self._point is not None:
             return "This is what a point holds: take one from the VMs as they are now."
-        if action in ("mark", "changes") and self.inventory_point() is None:
+        if action in ("mark", "changes", "delete") and self.inventory_point() is None:
             return "There is no inventory point under the cursor."
         if action == "gaps" and self.view != COVERAGE:
             return "That is for the list of what points hold."

@@ -1,4 +1,4 @@
-"""Taking a point of VMs: an inventory of all of them, or a copy of one VM's disks."""
+"""Taking a point of VMs: an inventory of all of them, or a copy of one VM's disks; and deleting an inventory."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from engine.events import Job
 from engine.points import RestorePoint
 from engine.results import SnapshotRequest
 from engine.vms.inventory import Machine
+from tui.screens.delete import DeleteScreen
 from tui.screens.job import JobDialog
 from tui.text import Line, content, field, plural, size, stamp
-from tui.vmwords import called
+from tui.vmwords import called, titled
 from tui.widgets.checkline import CheckLine
 from tui.widgets.fields import Fields
 from tui.widgets.keybar import Hint
@@ -81,6 +82,22 @@ class TakeInventoryScreen(TakeVmPointScreen):
     def run_job(self, job: Job) -> RestorePoint:
         """Take it."""
         return self.rollpoint.engine.vm_take(self.request, job)
+
+
+class DeleteInventoryScreen(DeleteScreen):
+    """Deletes one inventory point, after `yes`."""
+
+    HEADING = "Delete an inventory point"
+    KEYS = (("yes, enter", "delete the point"), ("esc", "leave without deleting it"))
+
+    def explain(self) -> list[Line]:
+        """Which point; that nothing of a VM is touched."""
+        point = self.point
+        rows: list[Line] = [content(*titled(point, self.rollpoint.now())),
+                            field("Comment", point.comment or "none"), field("Own size", size(point.own_bytes))]
+        if point.pinned:
+            rows.append(content(("It is pinned: the retention rules would keep it.", "warn")))
+        return [*rows, content("No VM and no disk is touched. The other inventory points stay whole.")]
 
 
 class TakeDisksScreen(TakeVmPointScreen):
