@@ -70,8 +70,15 @@ class _Kind:
 
     def make(self, config: Config) -> Backend:
         """Return the backend; it touches nothing yet."""
+        if not self.known:
+            raise RefusedError(f"this Rollpoint was made without {self.name}", hint="use a whole one")
         made: Backend = getattr(importlib.import_module(self.module), self.type_name)(config)
         return made
+
+    @property
+    def known(self) -> bool:
+        """Whether its module is there: a rescue kit may be made without some."""
+        return find_spec(self.module) is not None
 
 
 def _has_btrfs() -> bool:
@@ -88,7 +95,12 @@ NAMES = tuple(kind.name for kind in _KINDS)
 
 def of(config: Config) -> list[Backend]:
     """Return the backends whose points are listed, besides the replica."""
-    return [kind.make(config) for kind in _KINDS if kind.wanted(config) and find_spec(kind.module) is not None]
+    return [kind.make(config) for kind in _KINDS if kind.wanted(config) and kind.known]
+
+
+def any_wanted(config: Config) -> bool:
+    """Whether there is anything to ask besides the replica."""
+    return any(kind.wanted(config) and kind.known for kind in _KINDS)
 
 
 def get(config: Config, name: str) -> Backend:

@@ -5,25 +5,28 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from engine import audit, backends, bootlook, bootpieces, nextboot, points, rollback, scopes, software, targets
 from engine.audit import AuditEntry
+from engine.backend import Level, Losses, NativePlan
 from engine.backends import Listing, Trouble
 from engine.bootlook import Kept, Layout, Loader
 from engine.bootpieces import BootShown, BootStatus
 from engine.config import settings
+from engine.dispatch import REPLICA, of_any_backend
 from engine.entries import Change, Diff, Entry, Kind, Life, Version, compare
-from engine.errors import RollpointError, UsageError
+from engine.errors import RefusedError, RollpointError, UsageError
 from engine.events import Job
 from engine.points import RestorePoint
 from engine.replica import bootsaved, query, room
 from engine.replica.content import Contents
 from engine.results import FileContent, Measure, ScopeChoice, Software, StoreStatus
 from engine.session import Session, clean_errors
-from engine.storage import Storage, of_any_backend
-from engine.storagelook import REPLICA
 from engine.text import message, printable, shown_path
+
+if TYPE_CHECKING:
+    from engine.storage import Storage
 
 
 class Reader(Session):
@@ -65,6 +68,8 @@ class Reader(Session):
     @property
     def storage(self) -> Storage:
         """The same verbs for the points that the storage keeps (ZFS, LVM, btrfs)."""
+        from engine.storage import Storage  # most machines have no such points, and need none of it
+
         return Storage(self.config)
 
     def listing(self, backend: str | None = None) -> Listing:
@@ -74,6 +79,8 @@ class Reader(Session):
             return Listing(tuple(self.points()))
         if backend is not None:
             return self.storage.listing(only=backend)
+        if not backends.any_wanted(self.config):
+            return Listing(tuple(self.points()))
         try:
             return self.storage.listing(self.points())
         except RollpointError as error:
@@ -82,6 +89,31 @@ class Reader(Session):
                 raise
             trouble = Trouble(REPLICA, message(error.message), message(error.hint))
             return Listing(found.points, (trouble, *found.troubles))
+
+    def levels(self) -> tuple[list[Level], list[str], list[Trouble]]:
+        """Return how full what snapshots live in is, what has begun and is not finished (in sentences), and which
+        backends cannot say."""
+        return self.storage.levels()
+
+    def native_plan(self, point: RestorePoint) -> NativePlan:
+        """Return what setting the volumes of a point themselves back would do; touches nothing. Raises RefusedError
+        where its storage cannot."""
+        if point.backend == REPLICA:
+            raise RefusedError("points of the replica have no volume to set back", hint="roll back by content")
+        return self.storage.native_plan(point)
+
+    def losses(self, victims: Sequence[RestorePoint]) -> dict[str, Losses]:
+        """Return by backend what deleting these snapshots of the storage comes to (see engine.backend.Losses)."""
+        names = dict.fromkeys(p.backend for p in victims if p.backend != REPLICA)
+        return {name: self.storage.losses([p for p in victims if p.backend == name]) for name in names}
+
+    def find_in(self, point: RestorePoint, pattern: str) -> Iterator[Entry]:
+        """Yield what fits a pattern in one point, of whatever backend, in path order."""
+        yield from self.storage.find_in(point, pattern)
+
+    def history_in(self, backend: str, path: bytes) -> list[Version]:
+        """Return the versions of a path over the snapshots of a backend, the newest first; each is opened for it."""
+        return self.storage.history_in(backend, path)
 
     def resolve(self, spec: str, backend: str | None = None) -> RestorePoint:
         """Return the point that an id, a unique prefix, a number or ``latest`` names, of any backend or of one.
@@ -92,10 +124,10 @@ class Reader(Session):
             kept: list[RestorePoint] = self.points()
         except UsageError:
             kept = []
-            if not backends.of(self.config):
+            if not backends.any_wanted(self.config):
                 raise
-        if (kept and (spec == points.LATEST or any(spec in (p.id, str(p.number)) for p in kept))) or not backends.of(
-                self.config):
+        if (kept and (spec == points.LATEST or any(spec in (p.id, str(p.number)) for p in kept))) or (
+                not backends.any_wanted(self.config)):
             return points.resolve(kept, spec)
         return self._one_of(self.storage.listing(kept), spec)
 
@@ -240,11 +272,13 @@ class Reader(Session):
         with clean_errors():
             return bootpieces.status(self.config)
 
+    @of_any_backend
     def boot_of(self, point: RestorePoint) -> BootShown:
         """Return the boot pieces of a point beside those of the disks that are here."""
         with clean_errors():
             return bootpieces.show(self._settled(), self.config, point)
 
+    @of_any_backend
     def boot_kept(self, point: RestorePoint, name: str) -> Kept:
         """Return a file of a point's boot pieces: an image, a text, or ``facts/NAME`` (see bootlook.kept)."""
         with clean_errors():
@@ -255,11 +289,13 @@ class Reader(Session):
         with clean_errors():
             return bootlook.present(disk, offset, length)
 
+    @of_any_backend
     def boot_layout(self, point: RestorePoint | None) -> tuple[Layout, ...]:
         """Return the texts about the disks as a point keeps them and as they are now (None: only now)."""
         with clean_errors():
             return bootlook.layout(None if point is None else self._settled(), self.config, point)
 
+    @of_any_backend
     def boot_loaders(self, point: RestorePoint | None) -> tuple[Loader, ...]:
         """Return the EFI programs of the live system, beside those of a point (None: only those of now)."""
         if point is None:

@@ -10,9 +10,11 @@ from typing import Any
 
 from engine import adopting, nextboot, points, retention, rollback, scopes, targets
 from engine.adopting import Adoption
+from engine.backend import NativePlan
 from engine.backends import Trouble
 from engine.config import Retention
 from engine.configsave import save_rules
+from engine.dispatch import REPLICA, of_any_backend
 from engine.errors import ChangedError, RefusedError, UsageError
 from engine.events import Job
 from engine.points import RestorePoint
@@ -34,8 +36,6 @@ from engine.results import (
 from engine.rollback import Applied
 from engine.scopes import Scope
 from engine.session import clean_errors
-from engine.storage import of_any_backend
-from engine.storagelook import REPLICA
 from engine.taking import Taker
 from engine.text import printable
 
@@ -161,6 +161,11 @@ class Engine(Taker):
         self._audit(store, verb, point.id, "differences" if done.differences else "done", "; ".join(done.boot))
         return RollbackResult(point, safety, done.count, not done.differences, done.differences, done.seconds,
                               done.verdict, done.boot, tuple(entry.get("reboot", ())), done.adjusted)
+
+    def set_back(self, plan: NativePlan, job: Job) -> list[str]:
+        """Set the volumes of a point themselves back, as planned; returns what was done, in sentences. Raises
+        ChangedError when the plan is stale."""
+        return self.storage.set_back(plan, job)
 
     def resume(self, job: Job) -> RollbackResult:
         """Finish an interrupted rollback."""
@@ -337,6 +342,7 @@ class Engine(Taker):
         self._audit(store, "repair", "", "damage" if report.left else "done", "; ".join(report.done))
         return report
 
+    @of_any_backend
     def mount(self, point: RestorePoint, where: str, job: Job) -> None:
         """Mount a point read-only on a directory, until `umount`."""
         store = self._store
@@ -345,6 +351,11 @@ class Engine(Taker):
 
     def umount(self, where: str) -> None:
         """End a `mount`."""
+        from engine import storagemounts
+
+        with clean_errors():
+            if storagemounts.umount(os.path.abspath(os.fsencode(where))):
+                return
         store = self._store
         with clean_errors(), store.write_lock("umount"):
             mounted.umount(store, os.path.abspath(os.fsencode(where)))

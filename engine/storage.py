@@ -1,16 +1,15 @@
-"""The verbs for points that the storage keeps, under the names that `Engine` has for those of the replica; and the one
-place that decides who answers."""
+"""The verbs for points that the storage keeps, under the names that `Engine` has for those of the replica
+(engine/dispatch.py decides who answers)."""
 
 from __future__ import annotations
 
-import functools
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import ParamSpec, TypeVar
+from typing import NoReturn
 
-from engine import backends, retention, rollback, scopes, storageback
+from engine import backends, retention, rollback, scopes, storageback, storagemounts
 from engine.backend import Losses, NativePlan
 from engine.config import Retention
 from engine.errors import ChangedError, RefusedError, RollpointError, UsageError
@@ -32,28 +31,8 @@ from engine.results import (
 from engine.rollback import Applied
 from engine.scopes import Scope
 from engine.session import clean_errors
-from engine.storagelook import REPLICA, Looking, must_be_mounted
+from engine.storagelook import Looking, must_be_mounted
 from engine.text import message, shown_path
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def of_any_backend(method: Callable[P, T]) -> Callable[P, T]:
-    """Make a verb of `Engine` one for all points: where a point (or the point of a plan) that it is given is none of
-    the replica, `Storage` answers, with its method of the same name. The one place where that is decided."""
-    name = method.__name__
-
-    @functools.wraps(method)
-    def verb(*args: P.args, **kwargs: P.kwargs) -> T:
-        given = (getattr(arg, "point", arg) for arg in (*args[1:], *kwargs.values()))
-        if all(arg.backend == REPLICA for arg in given if isinstance(arg, RestorePoint)):
-            return method(*args, **kwargs)
-        storage: Storage = args[0].storage      # type: ignore[attr-defined]
-        answer: T = getattr(storage, name)(*args[1:], **kwargs)
-        return answer
-
-    return verb
 
 
 class Storage(Looking):
@@ -125,6 +104,19 @@ class Storage(Looking):
             self._note("delete", ident, "failed", why)
         return PruneResult(tuple(removed), tuple(failed), freed)
 
+    def mount(self, point: RestorePoint, where: str, job: Job) -> None:
+        """Show a point at a directory, read-only, until `umount`."""
+        target = storagemounts.check(os.path.abspath(os.fsencode(where)))
+        with self.opened(point, job) as opened:
+            storagemounts.mount(opened, point, target)
+
+    def boot_of(self, point: RestorePoint, *_: object) -> NoReturn:
+        """Refuse: snapshots hold file systems, and nothing of the disks around them."""
+        raise RefusedError(f"point {point.id} is a snapshot of volumes: it has no boot sectors",
+                           hint="points of the replica have")
+
+    boot_kept = boot_layout = boot_loaders = boot_of
+
     def verify(self, points: Sequence[RestorePoint], job: Job, *, data: bool = False) -> VerifyReport:
         """Refuse: what storage keeps, it checks itself."""
         ways = {"zfs": "`zpool scrub`", "btrfs": "`btrfs scrub start`", "lvm": "fsck of the snapshot"}
@@ -144,9 +136,10 @@ class Storage(Looking):
                 continue
             volumes = frozenset(part.volume for part in point.parts)
             groups.setdefault((point.backend, point.owner, volumes), []).append(point)
+        rules = rules or self.config.retention
         for (backend, _, _), members in groups.items():
-            total, source = self._sizes(members)
-            for fate in retention.fates(members, rules or self.config.retention, datetime.now(UTC), store_bytes=total,
+            total, source = (0, 0) if rules.max_store_ratio is None else self._sizes(members)
+            for fate in retention.fates(members, rules, datetime.now(UTC), store_bytes=total,
                                         source_bytes=source, protected=self._protected(), sized=backend):
                 found[fate.point.id] = fate
         return [found[point.id] for point in listed]
@@ -155,6 +148,7 @@ class Storage(Looking):
         """Return what snapshots and their volumes take together, and the volumes alone, in bytes; (0, 0) where the
         storage cannot measure the one or nobody the other."""
         root = os.path.realpath(os.fsencode(self.config.root))
+        # As for a store: what is saved, and what saving it takes on top of that.
         places = {part.place for point in members for part in point.parts}
         if None in places or any(point.own_bytes is None for point in members):
             return 0, 0
@@ -169,11 +163,10 @@ class Storage(Looking):
 
     def scopes(self, point: RestorePoint) -> list[ScopeChoice]:
         """Return what a rollback to a point can be limited to."""
-        places = [place for place in scopes.recorded(point) if place]
         found = [ScopeChoice(scopes.SYSTEM, "everything that the point holds")]
         if len(point.parts) > 1:
             found += [ScopeChoice(f"fs={shown_path(p)}", "the volume there") for p in scopes.recorded(point)]
-        return [*found, ScopeChoice("path=", "one file or directory, with all below it")] if places or found else []
+        return [*found, ScopeChoice("path=", "one file or directory, with all below it")]
 
     def plan(self, point: RestorePoint, scope: Sequence[str], job: Job, *, adopt: bool = False,
              merged: Sequence[bytes] = ()) -> RollbackPlan:

@@ -15,6 +15,7 @@ from typing import IO
 from engine import backends, opentree, rollback, scopes, software, storageback
 from engine.backend import Backend, Level, Opened
 from engine.backends import Listing, Trouble
+from engine.dispatch import REPLICA
 from engine.entries import Change, Diff, Entry, Kind, Version
 from engine.errors import RefusedError, RollpointError, UsageError
 from engine.events import Job
@@ -32,8 +33,6 @@ from engine.results import (
 from engine.scopes import Scope
 from engine.session import Session, clean_errors
 from engine.text import message, shown_path
-
-REPLICA = "replica"
 
 
 class Looking(Session):

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from engine import retention, rollback
 from engine.config import Config, Retention
+from engine.dispatch import REPLICA
 from engine.errors import NoRoomError, RollpointError
 from engine.events import Job
 from engine.points import RestorePoint
@@ -20,7 +21,6 @@ from engine.replica.snapshot import Snapshot
 from engine.rescue import kit
 from engine.results import Fate, PruneResult, SnapshotRequest, SnapshotResult
 from engine.session import clean_errors, is_full
-from engine.storagelook import REPLICA
 from engine.text import human_size, printable
 
 

@@ -23,6 +23,7 @@ from engine.machine.mounts import Mount, Namespace, mount_of
 from engine.text import message, printable
 
 _MAKERS: tuple[Callable[[Bench], Maker], ...] = (Btrfs, Zfs, Lvm)
+HOME = b".rollpoint"     # at the top of a btrfs: engine.volumes.btrfspoints
 _HINT = ("put that right, or let the configuration demand it of other file systems alone, as in "
          "`consistent: {/: required}`")
 
@@ -39,6 +40,12 @@ def leftovers(volumes: Sequence[Volume]) -> list[bytes]:
     below these volumes: where the top level of a btrfs is mounted."""
     return [os.path.join(v.place, PREFIX.encode()) for v in volumes
             if v.mount.fstype == b"btrfs" and v.within == b"/"]
+
+
+def kept_points(volumes: Sequence[Volume]) -> list[bytes]:
+    """Return the places (root-relative) at which our points on btrfs are in sight below these volumes: a point must
+    not hold the others, nor a rollback remove them."""
+    return [os.path.join(v.place, HOME) for v in volumes if v.mount.fstype == b"btrfs" and v.within == b"/"]
 
 
 Shown = dict[bytes, Sequence[tuple[bytes, bytes]]]

@@ -12,51 +12,20 @@ is full the kernel drops it and reads fail: that is asked after the copy. A thin
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from engine.errors import RollpointError, ToolError
-from engine.machine.momentparts import PREFIX, Bench, Piece, Unable, Volume, finished, is_left_over, new_name
+from engine.machine import lvmreport
+from engine.machine.lvmreport import Lv, pool_fault, pool_of, whole
+from engine.machine.momentparts import PREFIX, Bench, Piece, Volume, finished, is_left_over, new_name
+from engine.machine.ramdisk import root_fault
 from engine.text import human_size, printable
 
-_COLUMNS = ("vg_name,lv_name,lv_attr,lv_size,pool_lv,snap_percent,data_percent,metadata_percent,lv_kernel_major,"
-            "lv_kernel_minor,vg_free,vg_extent_size")
-_LIST = ["lvs", "--reportformat", "json", "--units", "b", "--nosuffix", "-a", "-o", _COLUMNS]
 _MOUNT = {"ext2": "ro", "ext3": "ro", "ext4": "ro", "xfs": "ro,nouuid"}
 _LEAST, _SHARE = 256 << 20, 0.15        # of a thick snapshot: bytes, part of its origin
 _POOL_FULL = 95.0                       # per cent, from which on nothing more is begun in a thin pool
 _SECONDS = 300
-
-
-@dataclass(frozen=True, slots=True)
-class Lv:
-    """A logical volume as lvs lists it. Sizes are bytes, fills are per cent (None: it has none); `attr` is lv_attr,
-    `device` the number of its node (0: not active)."""
-
-    group: str
-    name: str
-    attr: str
-    size: int
-    pool: str
-    snap_fill: float | None
-    data_fill: float | None
-    metadata_fill: float | None
-    device: int
-    free: int
-    extent: int
-
-    @property
-    def full_name(self) -> str:
-        """VG/LV, as the tools take it."""
-        return f"{self.group}/{self.name}"
-
-    @property
-    def thin(self) -> bool:
-        """Whether it lies in a thin pool; a thick snapshot of it may have changed what attr begins with."""
-        return bool(self.pool) and (self.attr[:1] == "V" or self.attr[6:7] == "t")
 
 
 class Lvm:
@@ -124,14 +93,16 @@ class Lvm:
         if origin.attr[:1] == "O":
             return f"a snapshot is being merged into {origin.full_name}"
         if origin.thin:
-            pool = next((lv for lv in listed if (lv.group, lv.name) == (origin.group, origin.pool)), None)
-            return _pool_fault(pool, _POOL_FULL) if pool is not None else f"its pool {origin.pool} is not listed"
+            pool = pool_of(origin, listed)
+            return pool_fault(pool, _POOL_FULL) if pool is not None else f"its pool {origin.pool} is not listed"
         if origin.attr[:1] in "sS":
             return f"{origin.full_name} is itself a snapshot"
         if self._bench.store == origin.device:
             return (f"the store lies on it as well, and what is written there would fill the snapshot of "
                     f"{origin.full_name}")
-        return ""
+        # A power cut meanwhile would leave the root with a snapshot that the next start needs the module for.
+        fault = root_fault() if volume.mount.point == b"/" else ()
+        return fault[0] if fault else ""
 
 
 class _Snapshot:
@@ -171,12 +142,12 @@ class _Snapshot:
         if own is None:
             return f"{self._full_name} was removed while it was read"
         if self._size:
-            full = own.attr[4:5] in ("I", "S") or (own.snap_fill is not None and own.snap_fill >= 100)
-            return f"{self._full_name} was full: more than {human_size(self._size)} were written meanwhile" * full
-        if own.attr[8:9] == "F":
+            return (f"{self._full_name} was full: more than {human_size(self._size)} were written meanwhile"
+                    * own.overflowed)
+        if own.failed:
             return f"{self._full_name} has failed"
-        pool = listed.get((self._origin.group, self._origin.pool))
-        return _pool_fault(pool, 100.0) if pool is not None else f"its pool {self._origin.pool} is not listed"
+        pool = pool_of(self._origin, list(listed.values()))
+        return pool_fault(pool, 100.0) if pool is not None else f"its pool {self._origin.pool} is not listed"
 
     def remove(self) -> None:
         finished(self._name)
@@ -196,8 +167,8 @@ def shares(origins: Sequence[int], free: int, extent: int) -> list[int]:
     Each wants 15 % of its origin, at least 256 MiB (or all of an origin that is smaller). Where that is more than the
     group has, each in turn gets that least, and what is left is divided by what they want beyond it.
     """
-    least = [_up(min(_LEAST, size), extent) for size in origins]
-    more = [max(0, _up(int(size * _SHARE), extent) - low) for size, low in zip(origins, least, strict=True)]
+    least = [whole(min(_LEAST, size), extent) for size in origins]
+    more = [max(0, whole(int(size * _SHARE), extent) - low) for size, low in zip(origins, least, strict=True)]
     given = []
     for low in least:
         given.append(low if low <= free else 0)
@@ -208,50 +179,13 @@ def shares(origins: Sequence[int], free: int, extent: int) -> list[int]:
 
 
 def read(bench: Bench) -> list[Lv]:
-    """Return all logical volumes. Raises ToolError, Unable when what lvs says is not understood."""
-    try:
-        return parse(bench.space.run(_LIST, _SECONDS))
-    except (ValueError, KeyError, TypeError) as error:
-        raise Unable("what lvs says cannot be read") from error
-
-
-def parse(out: bytes) -> list[Lv]:
-    """Return the logical volumes of a report of lvs as JSON, with the columns that `read` asks for. Raises ValueError,
-    KeyError or TypeError for anything else."""
-    rows: list[dict[str, Any]] = [row for report in json.loads(out)["report"] for row in report["lv"]]
-    return [Lv(row["vg_name"], row["lv_name"].strip("[]"), row["lv_attr"], int(row["lv_size"]),
-               row["pool_lv"].strip("[]"), _percent(row["snap_percent"]), _percent(row["data_percent"]),
-               _percent(row["metadata_percent"]), _device(row), int(row["vg_free"]), int(row["vg_extent_size"]))
-            for row in rows]
-
-
-def _percent(text: str) -> float | None:
-    return float(text) if text else None
-
-
-def _device(row: dict[str, Any]) -> int:
-    major, minor = int(row["lv_kernel_major"]), int(row["lv_kernel_minor"])
-    return os.makedev(major, minor) if major > 0 and minor >= 0 else 0
+    """Return all logical volumes. Raises RollpointError."""
+    return lvmreport.read(lambda argv: bench.space.run(argv, _SECONDS))
 
 
 def _number(volume: Volume) -> int:
     major, _, minor = volume.mount.device.partition(b":")
     return os.makedev(int(major), int(minor))
-
-
-def _up(size: int, extent: int) -> int:
-    return -(-size // extent) * extent
-
-
-def _pool_fault(pool: Lv, limit: float) -> str:
-    """Return what is wrong with a thin pool that is filled to the limit, or that is out of order."""
-    if pool.attr[8:9] in ("F", "D", "M"):
-        what = {"F": "has failed", "D": "has no data space left", "M": "has its metadata read-only"}[pool.attr[8]]
-        return f"the thin pool {pool.full_name} {what}"
-    for what, fill in (("data", pool.data_fill), ("metadata", pool.metadata_fill)):
-        if fill is not None and fill >= limit:
-            return f"the {what} of the thin pool {pool.full_name} is {fill:.0f} % full"
-    return ""
 
 
 def _by_hand(full_name: str) -> str:

@@ -187,6 +187,11 @@ class Namespace(Space):
                 raise
             self._holder = _started([sys.executable, "-I", "-c", _HOLD_IN_CHROOT])
 
+    @property
+    def pid(self) -> int:
+        """The process that holds the namespace: /proc/PID/ns/mnt is it."""
+        return self._holder.pid
+
     def run(self, argv: Sequence[Arg], timeout: float = 60, *, ok: Sequence[int] = (0,)) -> bytes:
         """Run a quick command inside and return its output; raises ToolError (see engine.run.call)."""
         try:

@@ -106,6 +106,7 @@ def view(config: Config, store: Store | None, *, target_in: mounts.Space | None 
         table = mounts.mounts()
         volumes = [momentary.volume(root, place, table) for place in (b"", *places)]
         patterns += tuple(rsync.escape_pattern(p) + b"*" for p in momentary.leftovers(volumes))
+        patterns += tuple(rsync.escape_pattern(p) for p in momentary.kept_points(volumes))
         wanted = _wanted(config, volumes, job) if job is not None else {}
         moment, shown = None, {}
         if job is not None and wanted and store is not None:

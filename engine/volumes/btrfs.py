@@ -23,13 +23,14 @@ from engine.backend import Level, Losses, NativePlan, Opened
 from engine.config import Config
 from engine.errors import BusyError, NoRoomError, RefusedError, RollpointError
 from engine.events import Job
+from engine.machine.momentary import HOME
 from engine.machine.mounts import Mount, Namespace, mounts
 from engine.points import Part, RestorePoint
 from engine.results import Finding, PruneResult, SnapshotRequest
 from engine.text import printable
 from engine.volumes import btrfsplaces, btrfspoints, btrfsswap
 from engine.volumes.btrfsplaces import Live, Tops, nested
-from engine.volumes.btrfspoints import HOME, Kept, Record
+from engine.volumes.btrfspoints import Kept, Record
 from engine.volumes.btrfstree import TOP, Subvolume, fs_uuid, subvolumes
 from engine.volumes.composed import Mounting, compose
 from engine.volumes.owners import UNKNOWN

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from engine.machine.momentary import HOME
 from engine.machine.mounts import Mount
 from engine.points import Part, RestorePoint
 from engine.text import printable
@@ -26,7 +27,7 @@ from engine.volumes.btrfsplaces import Live, Tops
 from engine.volumes.btrfstree import Subvolume, fs_uuid, subvolumes
 from engine.volumes.owners import ID, OURS, UNKNOWN, owner_of_btrfs
 
-HOME, RECORD = b".rollpoint", b"point.json"
+RECORD = b"point.json"
 _LIMIT = 1 << 20
 
 

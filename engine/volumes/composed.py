@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from engine.backend import Opened
 from engine.errors import RefusedError, ToolError
-from engine.machine.mounts import Namespace
+from engine.machine.mounts import Mount, Namespace
 from engine.run import scratch
 from engine.text import shown_path
 
@@ -52,6 +52,21 @@ def compose(parts: Sequence[tuple[bytes, Mounting]], holes: Sequence[bytes] = ()
             for place, how in ordered:
                 _mount(space, where, place, how)
         yield Opened(space, space.outside(where), where, places, tuple(holes))
+
+
+def strangers(root: bytes, shown: Sequence[bytes], table: Sequence[Mount]) -> list[bytes]:
+    """Return, root-relative, where below the places `shown` something else is mounted now. The directory there is an
+    empty one in the snapshot around it, or none: who takes that for the truth removes it, and rmdir(2) in one mount
+    namespace takes away what is mounted there in the others."""
+    found: set[bytes] = set()
+    for mount in table:
+        if mount.point == root or not (root == b"/" or mount.point.startswith(root + b"/")):
+            continue
+        place = os.path.relpath(mount.point, root)
+        around = [s for s in shown if not s or place.startswith(s + b"/")]
+        if around and place not in shown and b"/.zfs/" not in b"/" + place:
+            found.add(place)
+    return sorted(p for p in found if not any(p != o and p.startswith(o + b"/") for o in found))
 
 
 def _around(place: bytes, places: Sequence[bytes]) -> bytes | None:

@@ -24,19 +24,8 @@ from engine.points import Part, RestorePoint
 from engine.results import PruneResult, SnapshotRequest
 from engine.text import human_size
 from engine.volumes import zfsback, zfsdestroy, zfstake
-from engine.volumes.composed import compose
-from engine.volumes.zfslist import (
-    FILESYSTEM,
-    Everything,
-    Pool,
-    current,
-    everything,
-    holds,
-    measured,
-    places,
-    pools,
-    strangers,
-)
+from engine.volumes.composed import compose, strangers
+from engine.volumes.zfslist import FILESYSTEM, Everything, Pool, current, everything, holds, measured, places, pools
 from engine.volumes.zfspoints import BACKEND, PINNED, points
 from engine.volumes.zfstool import CHANGE_SECONDS, batches, encoded, zfs
 

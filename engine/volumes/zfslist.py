@@ -245,21 +245,6 @@ def places(root: bytes, table: Sequence[Mount]) -> dict[str, bytes]:
     return found
 
 
-def strangers(root: bytes, shown: Sequence[bytes], table: Sequence[Mount]) -> list[bytes]:
-    """Return, root-relative, where below the places `shown` something else is mounted now. The directory there is an
-    empty one in the snapshot around it, or none: who takes that for the truth removes it, and rmdir(2) in one mount
-    namespace takes away what is mounted there in the others."""
-    found: set[bytes] = set()
-    for mount in table:
-        if mount.point == root or not (root == b"/" or mount.point.startswith(root + b"/")):
-            continue
-        place = os.path.relpath(mount.point, root)
-        around = [s for s in shown if not s or place.startswith(s + b"/")]
-        if around and place not in shown and b"/.zfs/" not in b"/" + place:
-            found.add(place)
-    return sorted(p for p in found if not any(p != o and p.startswith(o + b"/") for o in found))
-
-
 def _props(row: Mapping[str, str]) -> dict[str, str]:
     return {key: decoded(row[key]) for key in KEYS if row[key] != "-"}
 

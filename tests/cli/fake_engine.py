@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import IO, Any
 
+from engine.backend import Level
 from engine.backends import Listing, Trouble
 from engine.bootpieces import BootShown, BootStatus
 from engine.config import Config
@@ -71,6 +72,8 @@ class World:
     status: StoreStatus = field(default_factory=lambda: StoreStatus(
         "/st\nore", "/ro\x1bot", True, False, 10**9, 8 * 10**8, 10**10, 2 * 10**9, 3, "", "", ""))
     findings: tuple[Any, ...] = ()
+    levels: list[Level] = field(default_factory=list)
+    pending: list[str] = field(default_factory=list)
     warnings: tuple[str, ...] = ()
     raises: BaseException | None = None
     verified: bool = True
@@ -132,6 +135,9 @@ class FakeEngine:
         if backend not in (None, "replica"):
             return Listing((), (Trouble(backend, "not here", "look for it"),))
         return Listing(tuple(self.points()))
+
+    def levels(self) -> tuple[list[Level], list[str], list[Trouble]]:
+        return self.world.levels, self.world.pending, []
 
     def resolve(self, spec: str, backend: str | None = None) -> RestorePoint:
         return resolve(self.listing(backend).points, spec)

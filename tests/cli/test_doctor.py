@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from engine.backend import Level
 from engine.config import Config
 from engine.errors import DamageError, RefusedError
 from engine.events import Job
@@ -45,6 +46,16 @@ def test_what_the_store_says(key: str, value: Any, words: str, run: Run, healthy
     ran = run("doctor")
     assert ran.code == 3 and words in ran.err and "All is well" not in ran.out
     assert "warning" in levels(run)
+
+
+def test_what_snapshots_live_in_and_what_is_pending(run: Run, healthy: World) -> None:
+    healthy.levels = [Level("lvm", "vg/pool", 40.0, "ok", "40 % of vg/pool"),
+                      Level("zfs", "tank", 97.0, "full", "97 % of tank \x1b")]
+    healthy.pending = ["a merge of vg/root waits"]
+    ran = run("doctor")
+    assert ran.code == 3 and "97 % of tank" in ran.err and "a merge of vg/root waits" in ran.err
+    assert "ok: lvm: 40 % of vg/pool" in ran.out
+    assert_printable(ran.out + ran.err)
 
 
 def test_old_and_missing_points(run: Run, healthy: World) -> None:

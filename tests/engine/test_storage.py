@@ -5,6 +5,7 @@ What must come out was recorded by the tests before."""
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import subprocess
@@ -23,8 +24,11 @@ from engine.errors import ChangedError, RefusedError, RollpointError, UsageError
 from engine.events import Job
 from engine.machine.mounts import mounts
 from engine.points import RestorePoint
+from engine.reading import Reader
 from engine.results import RollbackResult, SnapshotRequest
 from engine.service import Engine
+from engine.storage import Storage
+from engine.taking import Taker
 from tests.engine.btrfs_machine import BtrfsMachine
 from tests.engine.harness import CHECKOUT, child_env
 from tests.engine.loops import loops, run
@@ -452,3 +456,57 @@ def test_native_is_planned_and_done_through_the_engine(machine: BtrfsMachine) ->
     engine.storage.set_back(plan, Job())
     levels, pending, troubles = engine.storage.levels()
     assert [level.backend for level in levels] == ["btrfs"] and len(pending) == 2 and troubles == []
+
+
+def test_a_point_is_mounted_for_everybody_until_it_is_unmounted(machine: BtrfsMachine) -> None:
+    first_state(machine)
+    then = state(machine)
+    point = machine.take()
+    second_state(machine)
+    engine, where = machine.engine(), machine.place / "shown"
+    where.mkdir()
+    engine.mount(point, str(where), Job())
+    for place in ("etc", "home", "srv"):
+        must_equal(then[place], record(str(where / place)), place)  # type: ignore[arg-type]
+    with pytest.raises(OSError, match="Read-only"):
+        (where / "home/new").write_text("x")
+    assert machine.backend().losses([point]).blocked, "what is mounted is not deleted"
+    with pytest.raises(UsageError, match="no empty directory"):
+        engine.mount(point, str(where), Job())
+    with open(where / "etc/conf"), pytest.raises(RollpointError, match="cannot be unmounted"):
+        engine.umount(str(where))
+    engine.umount(str(where))
+    assert os.listdir(where) == [] and not machine.backend().losses([point]).blocked
+    with pytest.raises(RollpointError):
+        engine.umount(str(where))
+
+
+def test_a_replica_of_the_top_of_the_file_system_leaves_our_points_on_it_alone(machine: BtrfsMachine) -> None:
+    first_state(machine)
+    engine = Engine(replace(machine.config, root=str(machine.top), btrfs=Btrfs(subvolumes=(str(machine.top),))))
+    before = engine.snapshot(SnapshotRequest(), Job()).point
+    point = engine.snapshot(SnapshotRequest(), Job(), "btrfs").point
+    assert point.parts[0].place == b""
+    kept = engine.snapshot(SnapshotRequest(), Job()).point
+    assert ".rollpoint" not in os.listdir(Path(machine.config.store) / "tree")
+    (machine.top / "loose").write_text("x")
+    assert {c.path for c in engine.diff(point, None).changes} == {b"loose", b""}
+    for target in (kept, before, point):
+        (machine.top / "loose").write_text("x")
+        plan = engine.plan(target, ["files" if target is not point else "system"], Job())
+        assert not any(b".rollpoint" in c.path for c in plan.diff.changes)
+        assert engine.rollback(plan, Job()).verified
+        assert not (machine.top / "loose").exists()
+    assert point.id in [p.id for p in engine.listing("btrfs").points]
+
+
+def test_every_verb_about_a_point_knows_points_of_the_storage() -> None:
+    """A verb that takes a point and is none for any backend would take a snapshot for a point of the replica."""
+    by_itself = {"delete", "verify", "rollback", "native_plan", "losses", "find_in"}     # these look themselves
+    for name, verb in vars(Engine).items() | vars(Taker).items() | vars(Reader).items():
+        if name.startswith("_") or not inspect.isfunction(verb) or name in by_itself:
+            continue
+        kinds = [str(p.annotation) for p in inspect.signature(verb).parameters.values()]
+        if any(kind.startswith(("RestorePoint", "RollbackPlan")) for kind in kinds):
+            assert hasattr(verb, "__wrapped__"), name
+            assert callable(getattr(Storage, name)), name

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from engine.errors import RefusedError, RollpointError, ToolError
 from engine.events import Job
+from engine.machine.lvmreport import parse
 from engine.machine.momentary import Moment
-from engine.machine.momentlvm import Lvm, parse, read, shares
+from engine.machine.momentlvm import Lvm, read, shares
 from engine.machine.momentparts import PREFIX, Bench, Volume, finished, new_name
 from engine.machine.mounts import Mount, Namespace
 from engine.run import Arg
@@ -31,7 +32,8 @@ def row(name: str, attr: str = "-wi-ao----", size: int = 20 * GIB, minor: int = 
     return {"vg_name": "sys", "lv_name": name, "lv_attr": attr, "lv_size": str(size), "pool_lv": pool,
             "snap_percent": snap, "data_percent": data, "metadata_percent": metadata,
             "lv_kernel_major": "253" if minor >= 0 else "-1", "lv_kernel_minor": str(minor), "vg_free": str(free),
-            "vg_extent_size": str(EXTENT)}
+            "vg_extent_size": str(EXTENT), "vg_size": str(100 * GIB), "lv_uuid": name, "lv_role": "public",
+            "origin": "", "lv_time": "1795194062", "lv_tags": ""}
 
 
 class Fake(Namespace):
@@ -261,3 +263,12 @@ def test_a_disk_that_is_none_of_lvm_is_not_asked_about(devices: Path, tmp_path: 
     (devices / "253:3/dm/uuid").write_text("CRYPT-LUKS2-1\n")
     maker = Lvm(Bench(Fake([]), os.fsencode(tmp_path), 0, print), str(devices))
     assert [maker.concerns(volume(minor=minor)) for minor in (0, 3, 77)] == [True, False, False]
+
+
+def test_no_thick_one_of_a_root_that_could_not_start_with_it(devices: Path, tmp_path: Path,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.machine.momentlvm.root_fault", lambda: ("the initramfs has no dm-snapshot", "add it"))
+    fake, job = Fake([row("root"), row("home", minor=1)]), Job()
+    taking = moment(fake, tmp_path, job)
+    assert set(taking.take({volume(): False, volume("home", 1): False}, [b"home"])) == {b"home"}
+    assert len(job.warnings) == 1 and "the initramfs has no dm-snapshot" in job.warnings[0]

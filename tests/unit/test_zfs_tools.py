@@ -19,9 +19,10 @@ from engine.machine.mounts import Mount
 from engine.points import Part, RestorePoint
 from engine.results import SnapshotRequest
 from engine.volumes import zfstool
+from engine.volumes.composed import strangers
 from engine.volumes.zfs import ZfsBackend
 from engine.volumes.zfsdestroy import destroy_bookmark, targets
-from engine.volumes.zfslist import KEYS, Snapshot, parsed, places, pools, rows, strangers
+from engine.volumes.zfslist import KEYS, Snapshot, parsed, places, pools, rows
 from engine.volumes.zfstool import decoded, encoded
 
 Fake = Callable[..., Path]

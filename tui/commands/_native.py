@@ -24,14 +24,12 @@ def run(context: Context, args: Namespace, point: RestorePoint) -> Answer:
     """Show what setting the volumes of a point back would do, ask, and do it."""
     from tui.commands._confirm import confirm, require_terminal
 
-    if point.backend == "replica":
-        raise UsageError("points of the replica have no volume to set back", hint="leave --way out")
     if args.scope or args.adopt or args.merge or args.at_next_boot:
         raise UsageError("a volume is set back whole: --scope, --adopt, --merge and --at-next-boot do not go with "
                          "--way native", hint="roll back by content to choose")
     if not args.dry_run:
         require_terminal(args.yes)
-    plan = context.engine.storage.native_plan(point)
+    plan = context.engine.native_plan(point)
     document: dict[str, Any] = {"dry_run": args.dry_run, "way": "native", "plan": plan_json(plan)}
     context.partial.update(document)
     show = context.out.data if args.dry_run else context.out.info if args.yes else context.out.say
@@ -46,7 +44,7 @@ def run(context: Context, args: Namespace, point: RestorePoint) -> Answer:
         raise RefusedError("; ".join(f.text for f in blockers), hint="; ".join(f.hint for f in blockers if f.hint))
     confirm(context, f"Set the volumes back to point {label(point)}? This cannot be taken back.", args.yes)
     with context.job(outlives_terminal=True) as job:
-        done = context.engine.storage.set_back(plan, job)
+        done = context.engine.set_back(plan, job)
     for line in done:
         context.out.info(message(line))
     return Answer({**document, "done": [message(line) for line in done]})
@@ -84,7 +82,7 @@ def both_ways(context: Context, point: RestorePoint) -> tuple[list[str], dict[st
              "  content (this one)  copies what differs onto the live volumes; every snapshot stays, so that you can",
              "                      roll forward again; excluded paths stay; it can be undone and resumed"]
     try:
-        plan = context.engine.storage.native_plan(point)
+        plan = context.engine.native_plan(point)
     except RollpointError as error:
         lines.append(f"  native              not possible: {message(error.message)}")
         return lines, {"native": None, "native_refused": message(error.message)}

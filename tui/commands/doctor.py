@@ -53,6 +53,7 @@ def _checks(context: Context) -> Iterator[Finding]:
     yield from (Finding("warning", note) for note in config.notes)
     status = context.engine.status()
     yield from _store(status)
+    yield from _storage(context)
     yield from _points(context)
 
 
@@ -150,6 +151,16 @@ def _store(status: StoreStatus) -> Iterator[Finding]:
         yield Finding("warning", status.ordered, "`rollpoint rollback --undo` takes the order back")
     if status.holder:
         yield Finding("info", f"in use now by {status.holder}")
+
+
+def _storage(context: Context) -> Iterator[Finding]:
+    """Yield how full what snapshots live in is, what is pending, and which backends cannot be asked."""
+    levels, pending, troubles = context.engine.levels()
+    for level in levels:
+        yield Finding("info" if level.state == "ok" else "warning", f"{level.backend}: {level.text}",
+                      "" if level.state == "ok" else "remove snapshots, or make room")
+    yield from (Finding("warning", text) for text in pending)
+    yield from (Finding("warning", f"{t.backend} cannot be asked: {t.reason}", t.hint) for t in troubles)
 
 
 def _points(context: Context) -> Iterator[Finding]:

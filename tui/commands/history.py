@@ -37,7 +37,7 @@ def run_history(context: Context, args: Namespace) -> Answer:
     path = inner_path(no_nul(args.path))
     check_backend(args.backend)
     versions = context.engine.history(path) if args.backend in (None, BACKENDS[0]) else (
-        context.engine.storage.history_in(args.backend, path))
+        context.engine.history_in(args.backend, path))
     if context.out.as_json:
         return Answer({**json_path(path), "versions": [version_json(v) for v in versions]})
     numbers = _numbers(context) if args.backend in (None, BACKENDS[0]) else {}
@@ -76,7 +76,7 @@ def _find_in(context: Context, args: Namespace) -> Answer:
     from tui.commands._format import entry_json
 
     point = context.resolve(args.point)
-    found = context.engine.storage.find_in(point, no_nul(args.pattern))
+    found = context.engine.find_in(point, no_nul(args.pattern))
     if context.out.as_json:
         return Answer({"pattern": args.pattern, "point": point.id, "found": [entry_json(entry) for entry in found]})
     count = 0

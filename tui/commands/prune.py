@@ -75,13 +75,15 @@ def _losses(context: Context, points: Sequence[RestorePoint]) -> dict[str, Any]:
     from engine.errors import RollpointError
     from engine.text import human_size, message
 
-    found = []
-    for backend in sorted({point.backend for point in points} - {"replica"}):
-        try:
-            losses = context.engine.storage.losses([point for point in points if point.backend == backend])
-        except RollpointError as error:
-            context.out.note(f"{backend}: what this frees cannot be said: {error.message}")
-            continue
+    found: list[dict[str, Any]] = []
+    if all(point.backend == "replica" for point in points):
+        return {}
+    try:
+        by_backend = context.engine.losses(points)
+    except RollpointError as error:
+        context.out.note(f"what this frees cannot be said: {error.message}")
+        return {"losses": found}
+    for backend, losses in by_backend.items():
         if losses.freed is not None:
             context.out.say(f"{backend}: deleting these frees {human_size(losses.freed)}, as the storage works it out.")
         for finding in losses.findings:
@@ -90,7 +92,7 @@ def _losses(context: Context, points: Sequence[RestorePoint]) -> dict[str, Any]:
             context.out.say(f"{title}: {message(finding.text)}{hint}")
         found.append({"backend": backend, "freed": losses.freed, "findings": [
             {"level": f.level, "text": message(f.text), "hint": message(f.hint)} for f in losses.findings]})
-    return {"losses": found} if found else {}
+    return {"losses": found}
 
 
 def _show_fates(context: Context, fates: Sequence[Fate], *, must_be_seen: bool) -> None:
@@ -117,7 +119,8 @@ def _removed(context: Context, result: PruneResult, document: dict[str, Any]) ->
     for name, why in result.failed:
         if not any(name in warning for warning in context.warnings):
             context.warn(f"point {name} could not be removed: {why}")
-    context.out.info(f"{_points(len(result.removed))} removed; {human_size(result.freed)} freed.")
+    freed = f"; {human_size(result.freed)} freed" if result.freed or "losses" not in document else ""
+    context.out.info(f"{_points(len(result.removed))} removed{freed}.")
     return Answer({**document, "removed": list(result.removed), "freed": result.freed,
                    "failed": [{"id": name, "reason": message(why)} for name, why in result.failed]})
 

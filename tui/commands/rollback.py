@@ -72,6 +72,9 @@ def run(context: Context, args: Namespace) -> Answer:
     if args.way == "native":
         return _native.run(context, args, point)
     if args.at_next_boot:
+        if point.backend != "replica":
+            raise RefusedError("only points of the replica can be ordered for the next boot",
+                               hint="roll back now, or set the volume itself back with --way native")
         context.engine.may_order()
     with context.job(keep_output=False) as job:
         plan = context.engine.plan(point, scope, job, adopt=args.adopt, merged=_merged(args, point))

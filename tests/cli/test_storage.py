@@ -1,0 +1,149 @@
+"""The command line on points that a real btrfs keeps, beside those of the replica."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Ran, Run
+from tests.engine.btrfs_machine import BtrfsMachine
+from tests.engine.loops import loops
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[BtrfsMachine]:
+    with loops(tmp_path) as made:
+        yield BtrfsMachine(made, tmp_path)
+
+
+@pytest.fixture
+def rp(machine: BtrfsMachine, run: Run) -> Callable[..., Ran]:
+    """Return a function that runs a command about the machine; it must end well unless told otherwise."""
+    config = machine.place / "config.yaml"
+    config.write_text("excludes: []\nretention: {max_store_ratio: null, min_age: 0, min_keep: 1, max_age: 0}\n"
+                      f"btrfs: {{subvolumes: [{machine.root}, {machine.root}/home]}}\n")
+    config.chmod(0o644)
+
+    def command(*words: str, code: int = 0) -> Ran:
+        where = ("--config", str(config), "--store", machine.config.store, "--root", str(machine.root))
+        ran = run(*where, *words, bare=True)
+        assert ran.code == code, ran.err
+        assert "Traceback" not in ran.err
+        return ran
+
+    return command
+
+
+def ids(ran: Ran) -> list[str]:
+    return [point["id"] for point in ran.document["points"]]
+
+
+def test_one_list_with_the_facts_of_each_backend(machine: BtrfsMachine, rp: Callable[..., Ran]) -> None:
+    taken: dict[str, Any] = rp("snapshot", "--backend", "btrfs", "-m", "mine", "--tag", "t", "--pin", "--json").document
+    assert taken["backend"] == "btrfs" and taken["number"] == 0 and taken["pinned"] and taken["tags"] == ["t"]
+    first = rp("list", "--json").document
+    assert [p["id"] for p in first["points"]] == [taken["id"]]
+    assert [t["backend"] for t in first["troubles"]] == ["replica"] and "no store" in first["troubles"][0]["reason"]
+    kept = rp("snapshot", "--json").document
+    document = rp("list", "--json").document
+    assert document["troubles"] == []
+    points = {p["id"]: p for p in document["points"]}
+    assert set(points) == {taken["id"], kept["id"]}
+    parts = points[taken["id"]]["btrfs"]["parts"]
+    assert [(p["place"], p["volume"]) for p in parts] == [("/", str(machine.root)), ("/home", f"{machine.root}/home")]
+    assert parts[0]["facts"]["read_only"] is True and len(parts[0]["facts"]["uuid"]) == 36
+    assert "btrfs" not in points[kept["id"]] and "owner" not in points[kept["id"]]
+    text = rp("list").out
+    assert "btrfs: " in text and taken["id"] in text and "pinned, #t" in text
+    assert ids(rp("list", "--backend", "btrfs", "--json")) == [taken["id"]]
+    assert ids(rp("list", "--backend", "replica", "--json")) == [kept["id"]]
+    assert rp("show", "latest", "--json").document["id"] == kept["id"]
+    assert rp("show", "latest", "--backend", "btrfs", "--json").document["id"] == taken["id"]
+    assert "Taken by   Rollpoint" in rp("show", taken["id"]).out
+    assert rp("show", "latest", "--backend", "tape", code=2).err
+
+
+def test_the_verbs_that_look(machine: BtrfsMachine, rp: Callable[..., Ran]) -> None:
+    machine.write("etc/conf", "one\n")
+    point = rp("snapshot", "--backend", "btrfs", "--json").document["id"]
+    machine.write("etc/conf", "two, longer\n")
+    assert [e["path"] for e in rp("ls", point, "/etc", "--json").document["entries"]] == [
+        "/etc/conf", "/etc/fstab", "/etc/machine-id"]
+    assert rp("cat", point, "/etc/conf").out == "one\n"
+    assert "M  /etc/conf" in rp("diff", point, "/etc").out
+    assert "-one" in rp("diff", point, "/etc/conf").out
+    assert [e["path"] for e in rp("find", "conf", "--in", point, "--json").document["found"]] == ["/etc/conf"]
+    assert [v["first"] for v in rp("history", "/etc/conf", "--backend", "btrfs", "--json").document["versions"]] == [
+        point]
+    rp("restore", point, "--to", str(machine.place / "out"), "/etc/conf")
+    assert (machine.place / "out/etc/conf").read_text() == "one\n"
+    assert "btrfs scrub" in rp("verify", point, code=5).err
+    assert "no boot sectors" in rp("boot", "show", point, code=5).err
+    rp("comment", point, "words")
+    assert rp("show", point, "--json").document["comment"] == "words"
+    assert point in rp("pin", point).out
+
+
+def test_both_ways_back_are_explained_and_done(machine: BtrfsMachine, rp: Callable[..., Ran]) -> None:
+    machine.write("home/file", "then")
+    point = rp("snapshot", "--backend", "btrfs", "--json").document["id"]
+    machine.write("home/file", "now")
+    dry = rp("rollback", point, "--dry-run").out
+    assert "two ways back" in dry and "content (this one)" in dry and "native" in dry and "@home.before-" in dry
+    document = rp("rollback", point, "--dry-run", "--json").document
+    assert document["native"]["commands"] and [c["path"] for c in document["plan"]["changes"]] == ["/home/file"]
+    assert "yes" in rp("rollback", point, code=6).err + rp("rollback", point, "--way", "native", code=6).err
+    assert (machine.root / "home/file").read_text() == "now"
+    # 3: the toy machine has no boot loader, which it is warned of
+    done = rp("rollback", point, "--yes", "--json", code=3).document
+    assert done["result"]["verified"] and done["result"]["safety_point"]["backend"] == "btrfs"
+    assert (machine.root / "home/file").read_text() == "then"
+    rp("rollback", "--undo", "--yes", code=3)
+    assert (machine.root / "home/file").read_text() == "now"
+    native = rp("rollback", point, "--way", "native", "--dry-run").out
+    assert "mounted again" in native and "mv --exchange" in native
+    said = rp("rollback", point, "--way", "native", "--yes", "--json").document
+    assert said["done"] and (machine.root / "home/file").read_text() == "now"
+    machine.mount()
+    assert (machine.root / "home/file").read_text() == "then"
+
+
+def test_what_does_not_go_together_is_refused(machine: BtrfsMachine, rp: Callable[..., Ran]) -> None:
+    point = rp("snapshot", "--backend", "btrfs", "--json").document["id"]
+    number = str(rp("snapshot", "--json").document["number"])
+    assert "'sideways'" in rp("rollback", point, "--way", "sideways", code=2).err
+    assert rp("rollback", point, "--way", "native", "--scope", "path=/etc", "--yes", code=2).err
+    assert "no volume" in rp("rollback", number, "--way", "native", "--yes", code=5).err
+    assert "adopt" in rp("rollback", point, "--adopt", "--yes", code=2).err
+
+
+def test_pruning_and_deleting(machine: BtrfsMachine, rp: Callable[..., Ran]) -> None:
+    points = [rp("snapshot", "--backend", "btrfs", "--json").document["id"] for _ in range(3)]
+    fates = {f["id"]: f for f in rp("prune", "--dry-run", "--json").document["fates"]}
+    assert [fates[p]["keep"] for p in points] == [False, False, True]
+    assert fates[points[0]]["rule"].startswith("older than")
+    rp("pin", points[0])
+    assert rp("prune", "--yes", "--json").document["removed"] == [points[1]]
+    machine.loops.mount(machine.device, machine.place / "seen", "-o", f"ro,subvol=.rollpoint/{points[0]}/home")
+    failed = rp("delete", points[0], "--yes", code=3)
+    assert "CANNOT BE REMOVED" in failed.out and str(machine.place / "seen") in failed.out
+    machine.loops.umount(machine.place / "seen")
+    assert rp("delete", points[0], "--yes", "--json").document["removed"] == [points[0]]
+    assert ids(rp("list", "--backend", "btrfs", "--json")) == [points[2]]
+
+
+def test_a_point_is_mounted_and_unmounted(machine: BtrfsMachine, rp: Callable[..., Ran]) -> None:
+    machine.write("home/file", "then")
+    point = rp("snapshot", "--backend", "btrfs", "--json").document["id"]
+    where = machine.place / "shown"
+    where.mkdir()
+    assert point in rp("mount", point, str(where)).out
+    assert (where / "home/file").read_text() == "then"
+    rp("umount", str(where))
+    assert os.listdir(where) == []
