@@ -2,8 +2,11 @@
 
 A snapshot is opened by mounting it, not through ``.zfs/snapshot``: that is a mount which the kernel makes by itself in
 the system's own mount namespace, so that in a private one it cannot be entered, and it does not exist for a data set
-that is not mounted. Two ways lead back: by content, from the opened snapshot, which keeps everything newer; and
-`zfs rollback` (zfsback.py), which is done at once and keeps nothing newer.
+that is not mounted. What changed is found by walking: `zfs diff` says nothing of the other names of a file whose links
+came or went (tests/lab/zfs_guest.py shows it).
+
+Two ways lead back: by content, from the opened snapshot, which keeps everything newer; and `zfs rollback` (zfsback.py),
+which is done at once and keeps nothing newer.
 """
 
 from __future__ import annotations

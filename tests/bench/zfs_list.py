@@ -26,7 +26,7 @@ for n in $(seq {_EACH}); do
 done
 """
 _MEASURE = f"""
-import json, statistics, subprocess, sys, time
+import json, subprocess, sys, time
 sys.path.insert(0, {PROGRAM!r})
 from engine.config import Config
 from engine.volumes.zfs import ZfsBackend
