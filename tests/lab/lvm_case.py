@@ -66,7 +66,7 @@ class Case:
         """Run Rollpoint as an admin does, and return its document."""
         self.machine.put("/run/config.yaml", b"""store: /srv/store
 lvm: {volumes: [my-vg/da-ta, my-vg/thin, my-vg/xdata]}
-retention: {min_keep: 2, min_age: 0, max_age: 1, max_store_ratio: null}
+retention: {min_keep: 1, min_age: 0, max_age: 1, max_store_ratio: null}
 """)
         return json.loads(self.machine.run(["python3", steps.PROGRAM, "--config", "/run/config.yaml", "--json", *words],
                                            timeout=900).out)

@@ -29,7 +29,7 @@ def test_what_an_admin_types(lab_image: Image, lab_place: str) -> None:
         case.come_up()
         machine.sh("big=/dev/vdb; xfs=/dev/vdc" + SETUP + MOUNT, timeout=900)
         records = []
-        for number, changes in enumerate(CHANGES, 1):
+        for number, changes in enumerate(CHANGES[:2], 1):
             machine.sh(f"for d in /data /thin /xdata; do {changes}\ndone; sync")
             records.append({place: case.live(place) for place in PLACES})
             case.command("snapshot", "--backend", "lvm", "-m", f"state {number}")
@@ -39,9 +39,10 @@ def test_what_an_admin_types(lab_image: Image, lab_place: str) -> None:
 
 def _by_command_line(case: Case, records: list[dict[str, str]]) -> None:
     """What an admin types; with a way back by content, and forward again."""
-    ids = {name: point["id"] for name, point in case.points().items()}
     listed = case.command("list")
-    assert {p["id"] for p in listed["points"]} == set(ids.values()) and listed["troubles"] == []
+    ids = {point["comment"]: point["id"] for point in listed["points"]}
+    assert len(ids) == len(listed["points"]) == 2
+    assert {t["backend"] for t in listed["troubles"]} <= {"replica"}        # which has no store here
     assert {p["place"] for p in listed["points"][0]["lvm"]["parts"]} == {"/data", "/thin", "/xdata"}
     said = case.command("diff", ids["state 1"], ids["state 2"])
     paths = {c["path"] for c in said["changes"]}
@@ -49,17 +50,15 @@ def _by_command_line(case: Case, records: list[dict[str, str]]) -> None:
     assert not [p for p in paths if p.endswith(("link", "odd name"))], paths
     case.command("restore", ids["state 1"], "--to", "/run/out", "/data/file")
     assert case.machine.get("/run/out/data/file") == b"one\n"
-    for name, record, more in (("state 1", records[0], ()), ("state 3", records[2], ("--no-safety-point",))):
-        case.command("rollback", ids[name], "--scope", "fs=/thin", "--yes", *more)
-        assert case.live("thin") == record["thin"]
-        assert (case.live("data"), case.live("xdata")) == (records[2]["data"], records[2]["xdata"])
+    case.command("rollback", ids["state 1"], "--scope", "fs=/thin", "--yes")
+    assert {place: case.live(place) for place in PLACES} == records[1] | {"thin": records[0]["thin"]}
     # A mount point that the point does not know: to remove it would take away what is mounted there, everywhere.
     case.machine.sh("mkdir /thin/later; mount -t tmpfs later /thin/later; touch /thin/later/kept")
-    case.command("rollback", ids["state 3"], "--scope", "fs=/thin", "--yes", "--no-safety-point")
+    case.command("rollback", ids["state 2"], "--scope", "fs=/thin", "--yes", "--no-safety-point")
     case.machine.sh("mountpoint -q /thin/later; [ -e /thin/later/kept ]; umount /thin/later; rmdir /thin/later")
+    assert {place: case.live(place) for place in PLACES} == records[1]
     safety = [p for name, p in case.points().items() if name == f"before the rollback to {ids['state 1']}"]
     assert len(safety) == 1 and safety[0]["tags"] == ["safety"], safety
     case.command("delete", safety[0]["id"], "--yes")
-    fates = {f["id"]: (f["keep"], f["rule"]) for f in case.command("prune", "--backend", "lvm", "--dry-run")["fates"]}
-    assert fates == {ids["state 1"]: (False, "older than 1 s"), ids["state 2"]: (True, "one of the newest 2"),
-                     ids["state 3"]: (True, "one of the newest 2")}, fates
+    fates = {f["id"]: f["keep"] for f in case.command("prune", "--backend", "lvm", "--dry-run")["fates"]}
+    assert fates == {ids["state 1"]: False, ids["state 2"]: True}
