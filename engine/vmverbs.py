@@ -14,7 +14,7 @@ from engine.replica.layout import Store
 from engine.results import PruneResult, SnapshotRequest
 from engine.session import clean_errors
 from engine.text import message, shown_path
-from engine.vmpoints import bringback, configs, copies, history, inventories
+from engine.vmpoints import bringback, configs, copies, held, history, inventories
 from engine.vmpoints.plans import DISKS, INVENTORIES, ConfigPlan, ConfigResult, DiskPlan, DiskResult, VmVersion
 from engine.vms import coverage, manager
 from engine.vms.changes import VmChange, compare
@@ -38,13 +38,16 @@ class VmVerbs(Reader):
             return scan(self.config.root, tuple(repositories) or self.config.vms.repositories, job)
 
     def vms_held(self, inventory: Inventory) -> dict[bytes, list[Part]] | None:
-        """Return what restore points hold of each VM, by the path of its configuration; None where there is no store to
-        ask."""
+        """Return what restore points hold of each VM (those of the tree, inventory points, points of disks), by the
+        path of its configuration; None where there is no store to ask."""
         if not self._has_store():
             return None
         versions = self.histories(coverage.paths(inventory.machines)) if os.path.exists(self._store.catalog) else {}
-        root = os.fsencode(self.config.root)
-        return {machine.config: coverage.parts(machine, versions, root) for machine in inventory.machines}
+        root, store = os.fsencode(self.config.root), self._store
+        with clean_errors():
+            files, images = held.contents(store, self.vm_points()), held.disks(store, self.vm_disk_points())
+            return {machine.config: held.added(machine, coverage.parts(machine, versions, root), files, images, root)
+                    for machine in inventory.machines}
 
     def vm_points(self) -> list[RestorePoint]:
         """Return the inventory points, newest first, damaged ones included; none where there is no store."""

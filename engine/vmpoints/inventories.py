@@ -10,6 +10,7 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ from engine.vms.inventory import Inventory, scan
 from engine.vms.recipes import Recipe, recipes
 
 KIND = b"points"
+_OCTAL = re.compile(rb"\\([0-7]{3})")
 CONTENT, FILES = b"inventory.json.gz", b"files"
 
 
@@ -163,6 +165,14 @@ def uses(store: Store, point: RestorePoint) -> set[str]:
     """Return the names of the contents that a point has. Raises DamageError."""
     listing = documents.checked(store, KIND, point, FILES)
     return {line.removeprefix(b"# ").split(b" ", 1)[0].decode("ascii") for line in listing.splitlines()}
+
+
+def listed(store: Store, point: RestorePoint) -> Iterator[tuple[bytes, str]]:
+    """Yield the files whose content a point has, with their SHA-256. Raises DamageError."""
+    for line in documents.checked(store, KIND, point, FILES).splitlines():
+        if not line.startswith(b"#"):
+            digest, _mode, _uid, _gid, path = line.split(b" ")
+            yield _OCTAL.sub(lambda found: bytes([int(found[1], 8)]), path), digest.decode("ascii")
 
 
 def delete(store: Store, victims: Sequence[RestorePoint], job: Job) -> PruneResult:

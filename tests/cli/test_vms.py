@@ -175,7 +175,8 @@ def test_hostile_names(run: Run, tree: Path, name: str) -> None:
 
 
 def test_what_restore_points_hold(run: Run, tree: Path) -> None:
-    """Two points of the whole tree, then an edit: vm.cfg and the virtual disk are held, the device cannot be."""
+    """Two points of the whole tree, each with an inventory point, then an edit: vm.cfg and the virtual disk are held,
+    the device cannot be."""
     disk = image(tree, "own.img", size=1 << 20, data=4096)
     path = config(tree, 8, OVM_simple_name="held", disk=[f"file:{disk},xvda,w", "phy:/dev/sdz,xvdb,w", ",xvdc:cdrom,r",
                                                        "file:/gone.img,xvdd,w"])
@@ -187,11 +188,11 @@ def test_what_restore_points_hold(run: Run, tree: Path) -> None:
     newest = run("snapshot", "-m", "two", "--json").document["id"]
     parts = run("vms", "show", "held", "--json").document["machine"]["held"]
     assert [(p["part"], p["points"], p["newest"], p["as_it_is"]) for p in parts] == [
-        ("vm.cfg", 2, newest, True), ("xvda", 2, newest, True), ("xvdb", 0, None, False), ("xvdd", 0, None, False)]
+        ("vm.cfg", 4, newest, True), ("xvda", 2, newest, True), ("xvdb", 0, None, False), ("xvdd", 0, None, False)]
     assert parts[2]["why"] == "it is on a device (physical disk)" and parts[3]["why"] == "no restore point holds it"
     path.write_text(path.read_text() + "# edited\n")
     ran = run("vms", "show", "held")
-    assert f"  vm.cfg: 2 points, the newest {newest}, as it was then" in ran.out
+    assert f"  vm.cfg: 4 points, the newest {newest}, as it was then" in ran.out
     assert f"  xvda: 2 points, the newest {newest}, as it is now" in ran.out
     assert "  xvdb: NOT HELD: it is on a device (physical disk)" in ran.out and "2 of 4 parts" in ran.out
     listed = {line.split()[0]: line for line in run("vms").out.splitlines()}

@@ -263,3 +263,29 @@ def test_points_are_ordered_by_time_and_named_apart(server: Server) -> None:
     made = [server.take(when=when) for when in (now, now, now - timedelta(days=1))]
     assert [p.id for p in made] == ["2026-01-02_03-04-05-vms", "2026-01-02_03-04-05-vms-2", "2026-01-01_03-04-05-vms"]
     assert [p.id for p in server.engine().vm_points()] == [made[1].id, made[0].id, made[2].id]
+
+
+def test_what_is_held_counts_all_kinds_of_points(server: Server, tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/xl").write_text("""#!/bin/sh\necho '[{"domid":0,"config":{"c_info":{"name":"Domain-0"}}}]'\n""")
+    (tmp_path / "bin/xl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    path = config(server.root, 4, OVM_simple_name="odd % name", disk=["file:/OVS/a b.img,xvda,w"])
+    (server.root / "OVS/a b.img").write_bytes(b"x" * 5000)
+    first, engine = server.take(), server.engine()
+
+    def parts() -> list[tuple[str, int, str, bool]]:
+        machine = engine.vms(Job()).machine("odd % name")
+        found = engine.vms_held(engine.vms(Job())) or {}
+        return [(part.what, part.points, part.newest, part.same) for part in found[machine.config]]
+
+    assert parts() == [("vm.cfg", 1, first.id, True), ("xvda", 0, "", False)]
+    copied = engine.vm_take_disks(engine.vms(Job()).machine("odd % name"), SnapshotRequest(), Job())
+    path.write_text(path.read_text() + "# edited\n")
+    assert parts() == [("vm.cfg", 1, first.id, False), ("xvda", 1, copied.id, True)]
+    (server.root / "OVS/a b.img").write_bytes(b"y" * 5001)
+    assert parts()[1] == ("xvda", 1, copied.id, False)
+    engine.snapshot(SnapshotRequest(), Job())
+    newest = engine.points()[0].id
+    assert parts()[0][1] == 3 and parts()[0][3] and parts()[1] == ("xvda", 2, newest, True)

@@ -26,7 +26,7 @@ _DETAILS = ("`vms` (or `vms list`) shows every VM and template of the repositori
             "of that one's disks. `vms points` lists both kinds. With --point the words above are about what an "
             "inventory point holds. `vms diff FROM [TO]` says what became of the VMs: FROM is an inventory point or "
             "the root of an older state, TO another point or `live`; `vms history VM` what became of one. `vms restore "
-            "VM --from POINT` brings its vm.cfg back (--config), or its disks (--disks, or only those named), which "
+            "VM --from POINT` brings its vm.cfg back (--vm-cfg), or its disks (--disks, or only those named), which "
             "is refused while the VM runs; what is there now stays beside it. `vms restore --resume` finishes one that "
             "was interrupted. `vms manager` looks at Oracle VM Manager's own backups, `vms recipes` at the file "
             "systems of repositories and pool. VM is a name, a uuid, a unique beginning of either, or the path of a "
