@@ -47,7 +47,8 @@ def _hint(error: ToolError) -> str:
     if error.status == 127:
         return "install zfsutils-linux (or zfs), or take `zfs` out of the configuration"
     if error.status == 124:
-        return "a pool may be suspended, or a disk does not answer: `zpool status -x`"
+        return ("a pool may be suspended, or a disk does not answer: `zpool status -x`; if there are only very many "
+                "snapshots, name the data sets that matter in the configuration, under `zfs.datasets`")
     if any(words in error.stderr for words in _NOT_LOADED):
         return "`modprobe zfs`, then `zpool import`"
     return "`zpool status` tells how the pool is"
