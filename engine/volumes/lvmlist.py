@@ -7,7 +7,7 @@ snapshot can be removed.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -92,12 +92,13 @@ def any_here(devices: str = "/sys/dev/block") -> bool:
 def snapshots(volumes: Sequence[Lv]) -> list[Snapshot]:
     """Return those that are snapshots, less the momentary ones."""
     found = []
+    pooled = {(lv.group, lv.name) for lv in volumes if lv.pool}
     for lv in volumes:
         if lv.name.startswith(MOMENTARY):
             continue
         label = read(lv.tags)
         label = label if label is None or not label.id or ID.fullmatch(label.id) else None
-        kind = _kind(lv, volumes, label)
+        kind = _kind(lv, pooled, label)
         if kind:
             origin = lv.origin or (label.origin if label else "")
             owner = "" if label and label.id else owner_of_lvm(lv.full_name)
@@ -105,13 +106,12 @@ def snapshots(volumes: Sequence[Lv]) -> list[Snapshot]:
     return found
 
 
-def _kind(lv: Lv, volumes: Sequence[Lv], label: Label | None) -> str:
+def _kind(lv: Lv, pooled: Set[tuple[str, str]], label: Label | None) -> str:
     if lv.origin and ("thicksnapshot" in lv.roles or (lv.attr[:1] in ("s", "S") and not lv.pool)):
         return "thick"
     if lv.pool and lv.origin:
         # A thin volume may also stand on an external origin outside of any pool, and is then no snapshot of it.
-        origin = next((o for o in volumes if (o.group, o.name) == (lv.group, lv.origin)), None)
-        return "thin" if origin is not None and origin.pool else ""
+        return "thin" if (lv.group, lv.origin) in pooled else ""
     ours = label is not None and label.id and label.name == lv.name and label.origin not in ("", lv.name)
     # The volume that is left of a merge has the name of the origin; no other name of ours is ever taken for it.
     return ORPHAN if ours and lv.pool else ""
