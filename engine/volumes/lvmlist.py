@@ -204,11 +204,19 @@ def _problems(parts: Sequence[Snapshot], volumes: Sequence[Lv]) -> list[str]:
 
 
 def merge_state(snapshot: Snapshot, volumes: Sequence[Lv]) -> str:
-    """Return a sentence about a merge that has not come to its end."""
+    """Return a sentence about a merge that has not come to its end.
+
+    While a thick merge waits its origin has no fill of its own; once it has begun, it has that of the snapshot. After a
+    boot nothing may be there that notes its end in the metadata (lvm2-monitor does).
+    """
     lv, origin = snapshot.lv, snapshot.origin_name
     now = next((o for o in volumes if o.full_name == origin), None)
-    if now is not None and not now.open and snapshot.kind == "thick" and lv.snap_fill is not None:
-        return f"{lv.full_name} is being merged into {origin}: {lv.snap_fill:.0f} % of its room is still to be copied"
+    fill = now.snap_fill if now is not None and snapshot.kind == "thick" else None
+    if fill is not None and fill > 0:
+        return f"{lv.full_name} is being merged into {origin}: {fill:.0f} % of its room is still to be copied"
+    if fill is not None:
+        return (f"{lv.full_name} has been merged into {origin}, and LVM has not noted it yet: `lvchange --poll y "
+                f"{origin}` lets it")
     return (f"{lv.full_name} waits to be merged into {origin}, when that is next activated; should that have happened, "
             f"`lvchange --poll y {origin}` finishes it")
 
