@@ -7,7 +7,7 @@ snapshot can be removed.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -92,12 +92,13 @@ def any_here(devices: str = "/sys/dev/block") -> bool:
 def snapshots(volumes: Sequence[Lv]) -> list[Snapshot]:
     """Return those that are snapshots, less the momentary ones."""
     found = []
+    pooled = {(lv.group, lv.name) for lv in volumes if lv.pool}
     for lv in volumes:
         if lv.name.startswith(MOMENTARY):
             continue
         label = read(lv.tags)
         label = label if label is None or not label.id or ID.fullmatch(label.id) else None
-        kind = _kind(lv, volumes, label)
+        kind = _kind(lv, pooled, label)
         if kind:
             origin = lv.origin or (label.origin if label else "")
             owner = "" if label and label.id else owner_of_lvm(lv.full_name)
@@ -105,13 +106,12 @@ def snapshots(volumes: Sequence[Lv]) -> list[Snapshot]:
     return found
 
 
-def _kind(lv: Lv, volumes: Sequence[Lv], label: Label | None) -> str:
+def _kind(lv: Lv, pooled: Set[tuple[str, str]], label: Label | None) -> str:
     if lv.origin and ("thicksnapshot" in lv.roles or (lv.attr[:1] in ("s", "S") and not lv.pool)):
         return "thick"
     if lv.pool and lv.origin:
         # A thin volume may also stand on an external origin outside of any pool, and is then no snapshot of it.
-        origin = next((o for o in volumes if (o.group, o.name) == (lv.group, lv.origin)), None)
-        return "thin" if origin is not None and origin.pool else ""
+        return "thin" if (lv.group, lv.origin) in pooled else ""
     ours = label is not None and label.id and label.name == lv.name and label.origin not in ("", lv.name)
     # The volume that is left of a merge has the name of the origin; no other name of ours is ever taken for it.
     return ORPHAN if ours and lv.pool else ""
@@ -204,11 +204,19 @@ def _problems(parts: Sequence[Snapshot], volumes: Sequence[Lv]) -> list[str]:
 
 
 def merge_state(snapshot: Snapshot, volumes: Sequence[Lv]) -> str:
-    """Return a sentence about a merge that has not come to its end."""
+    """Return a sentence about a merge that has not come to its end.
+
+    While a thick merge waits its origin has no fill of its own; once it has begun, it has that of the snapshot. After a
+    boot nothing may be there that notes its end in the metadata (lvm2-monitor does).
+    """
     lv, origin = snapshot.lv, snapshot.origin_name
     now = next((o for o in volumes if o.full_name == origin), None)
-    if now is not None and not now.open and snapshot.kind == "thick" and lv.snap_fill is not None:
-        return f"{lv.full_name} is being merged into {origin}: {lv.snap_fill:.0f} % of its room is still to be copied"
+    fill = now.snap_fill if now is not None and snapshot.kind == "thick" else None
+    if fill is not None and fill > 0:
+        return f"{lv.full_name} is being merged into {origin}: {fill:.0f} % of its room is still to be copied"
+    if fill is not None:
+        return (f"{lv.full_name} has been merged into {origin}, and LVM has not noted it yet: `lvchange --poll y "
+                f"{origin}` lets it")
     return (f"{lv.full_name} waits to be merged into {origin}, when that is next activated; should that have happened, "
             f"`lvchange --poll y {origin}` finishes it")
 

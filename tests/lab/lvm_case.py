@@ -77,7 +77,9 @@ retention: {min_keep: 1, min_age: 0, max_age: 1, max_store_ratio: null}
 
     def points(self, volumes: str = VOLUMES) -> dict[str, Any]:
         """Return the points by their comments, those without by their ids."""
-        return {p["comment"] or p["id"]: p for p in self.verb("list", volumes=volumes)}
+        listed = self.verb("list", volumes=volumes)
+        assert isinstance(listed, list), listed
+        return {p["comment"] or p["id"]: p for p in listed}
 
     def volumes(self) -> dict[str, str]:
         """Return the attributes of all logical volumes by VG/LV, as lvs prints them."""

@@ -77,9 +77,15 @@ def test_what_cannot_be_gone_back_to_says_why(tools: Tools, one: Row, state: str
 
 
 def test_a_merge_under_way_says_how_far_it_is(tools: Tools) -> None:
-    tools.report(row("root", "Owi-a-s---", role="public,origin", minor=0),
-                 thick("[s]", "root", attr="Swi-a-s---", fill="34.40"))
-    assert backend().pending() == ["my-vg/s is being merged into my-vg/root: 34 % of its room is still to be copied"]
+    """As lvs 2.03.16 shows it: the origin has a fill once the merge has begun, be it open or not."""
+    for fill, said in (("34.40", "is being merged into my-vg/root: 34 % of its room is still to be copied"),
+                       ("0.00", "has been merged into my-vg/root, and LVM has not noted it yet: `lvchange --poll y "
+                                "my-vg/root` lets it"),
+                       ("", "waits to be merged into my-vg/root, when that is next activated; should that have "
+                            "happened, `lvchange --poll y my-vg/root` finishes it")):
+        tools.report(row("root", "Owi-aos---", role="public,origin", minor=0, fill=fill),
+                     thick("[s]", "root", attr="Swi-a-s---", fill=fill or "34.40"))
+        assert backend().pending() == [f"my-vg/s {said}"]
 
 
 def test_after_a_merge_the_siblings_are_still_ours_and_the_volume_is_none(tools: Tools) -> None:
