@@ -144,7 +144,7 @@ class DetachedRunner:
     def start_order(self, order: dict[str, Any]) -> None:
         """Begin what was ordered for this boot."""
         self._start(Run("rollback", int(order["number"]), tuple(order["scope"]), bool(order["safety_point"]),
-                        *Run.now()), order)
+                        *Run.now(), str(order["point"])), order)
 
     def _start(self, run: Run, order: dict[str, Any]) -> None:
         from engine.rescue.itself import module_argv

@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from engine.errors import BusyError, RollpointError
 from engine.results import RollbackPlan
+from engine.text import message
 
 Verb = Literal["rollback", "resume", "undo"]
 _PATIENCE = 10
@@ -29,8 +30,9 @@ _PATIENCE = 10
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What was asked for. `number` is the point's (0: resume and undo go by the journal), `scope` the words of the
-    plan, `started` the seconds of this machine's monotonic clock, `begun` the time of day (UTC)."""
+    """What was asked for. `number` is the point's (0: it has none, or resume and undo go by the journal), `scope` the
+    words of the plan, `started` the seconds of this machine's monotonic clock, `begun` the time of day (UTC), `point`
+    the point's id."""
 
     verb: Verb
     number: int = 0
@@ -38,13 +40,14 @@ class Run:
     safety_point: bool = False
     started: float = 0.0
     begun: str = ""
+    point: str = ""
 
     @staticmethod
     def of(verb: Verb, plan: RollbackPlan | None, *, safety_point: bool) -> Run:
         """Return the record of a run that begins now."""
         if plan is None:
             return Run(verb, 0, (), False, *Run.now())
-        return Run(verb, plan.point.number, plan.scope, safety_point, *Run.now())
+        return Run(verb, plan.point.number, plan.scope, safety_point, *Run.now(), plan.point.id)
 
     @staticmethod
     def now() -> tuple[float, str]:
@@ -54,7 +57,7 @@ class Run:
     @property
     def title(self) -> str:
         """What it does, in words that can begin a sentence."""
-        return {"rollback": f"the rollback to point {self.number}", "resume": "going on with the interrupted rollback",
+        return {"rollback": f"the rollback to point {self.number or message(self.point)}", "resume": "going on with the interrupted rollback",
                 "undo": "undoing the rollback"}[self.verb]
 
 
