@@ -57,7 +57,8 @@ class Run:
     @property
     def title(self) -> str:
         """What it does, in words that can begin a sentence."""
-        return {"rollback": f"the rollback to point {self.number or message(self.point)}", "resume": "going on with the interrupted rollback",
+        called = str(self.number) if self.number else message(self.point)
+        return {"rollback": f"the rollback to point {called}", "resume": "going on with the interrupted rollback",
                 "undo": "undoing the rollback"}[self.verb]
 
 
