@@ -161,8 +161,12 @@ def _step_findings(step: Step, own: set[str], *, live: bool) -> list[Finding]:
                              "stop them before, and start them afterwards"))
     beside = [name for name in step.children if name not in own]
     if beside:
-        found.append(Finding("info", f"what lies below {part.volume} is not part of this point and stays as it is: "
-                                     f"{', '.join(beside[:5])}{', …' if len(beside) > 5 else ''}"))
+        # Seen with OpenZFS 2.1: a mount point that the snapshot lacks is gone from the directory, and yet cannot be
+        # made anew as long as the file system around it stays mounted.
+        found.append(Finding("warning", f"what lies below {part.volume} is not part of this point and stays as it is: "
+                                        f"{', '.join(beside[:5])}{', …' if len(beside) > 5 else ''}; the directories "
+                                        "that it is mounted on may not be in the snapshot",
+                             "zfs unmount it before, and zfs mount it afterwards"))
     return found
 
 

@@ -81,19 +81,19 @@ def by_content() -> None:
     copied = record("/opt/copied/srv/tank/home/dir")
     must_equal(_below(records[0], b"home/dir"), copied, "what was copied out of the point")
     listed = set(ids)
-    sh(f"zfs create tank/home/later; echo kept >{TANK}/home/later/file")       # after the points: no part of them
+    sh(f"zfs create tank/home/added; echo kept >{TANK}/home/added/file")       # after the points: no part of them
     for number, point in enumerate((older, newer)):         # back, and forward again: the newer one is still there
         plan = engine.plan(point, ["system"], Job())
         assert not plan.blocked and not plan.empty, plan.findings
         result = engine.rollback(plan, Job())
         assert result.verified and not result.differences and result.safety_point, result
         assert result.safety_point.backend == "zfs", result.safety_point
-        now = {p: f for p, f in recorded().items() if not p.startswith(b"home/later")}
+        now = {p: f for p, f in recorded().items() if not p.startswith(b"home/added")}
         must_equal(records[number], now, f"after going to the content of {number}")
-        assert any("/srv/tank/home/later" in f.text for f in plan.findings), plan.findings
-        assert sh(f"cat {TANK}/home/later/file; findmnt -no SOURCE {TANK}/home/later") == "kept\ntank/home/later\n"
+        assert any("/srv/tank/home/added" in f.text for f in plan.findings), plan.findings
+        assert sh(f"cat {TANK}/home/added/file; findmnt -no SOURCE {TANK}/home/added") == "kept\ntank/home/added\n"
     assert listed < {point.id for point in engine.listing().points}, "a point went with a rollback by content"
-    sh("rm -r /srv/second/store /opt/copied; zfs destroy tank/home/later")
+    sh("rm -r /srv/second/store /opt/copied; zfs destroy tank/home/added")
 
 
 def several_pools() -> None:
