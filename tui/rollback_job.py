@@ -251,17 +251,17 @@ def make_order(config: Config, verb: Verb, plan: RollbackPlan | None, *, safety_
 
 
 def write_result(result: RollbackResult) -> dict[str, Any]:
-    """Return a result as JSON; points by id and number only."""
+    """Return a result as JSON; points by id, number and backend only."""
     safety = result.safety_point
-    return {"point": {"id": result.point.id, "number": result.point.number}, "applied": result.applied,
+    return {"point": _named(result.point), "applied": result.applied,
             "verified": result.verified, "differences": list(result.differences), "seconds": result.seconds,
-            "safety_point": {"id": safety.id, "number": safety.number} if safety else None,
+            "safety_point": _named(safety) if safety else None,
             "boot": asdict(result.boot) if result.boot else None, "boot_applied": list(result.boot_applied),
             "reboot": list(result.reboot), "adjusted": list(result.adjusted)}
 
 
 def result_of(said: dict[str, Any]) -> RollbackResult:
-    """Return the result that `write_result` wrote; of its points only id and number are known."""
+    """Return the result that `write_result` wrote; of its points only id, number and backend are known."""
     safety = said["safety_point"]
     return RollbackResult(_point(said["point"]), _point(safety) if safety else None, int(said["applied"]),
                           bool(said["verified"]), tuple(map(str, said["differences"])), float(said["seconds"]),
@@ -277,4 +277,8 @@ def _verdict(said: dict[str, Any] | None) -> Verdict | None:
 
 
 def _point(said: dict[str, Any]) -> RestorePoint:
-    return RestorePoint(str(said["id"]), "replica", int(said["number"]), datetime.now(UTC))
+    return RestorePoint(str(said["id"]), str(said.get("backend", "replica")), int(said["number"]), datetime.now(UTC))
+
+
+def _named(point: RestorePoint) -> dict[str, Any]:
+    return {"id": point.id, "number": point.number, "backend": point.backend}

@@ -1,5 +1,5 @@
 """A small machine on one btrfs: the root and /home are subvolumes that fstab mounts by their names, with a third one
-nested in the root."""
+nested in the root; and two states of it that differ in all ways."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from engine.results import SnapshotRequest
 from engine.service import Engine
 from engine.volumes.btrfs import BtrfsBackend
 from tests.engine.loops import MACHINE_ID, Loops, run
+from tests.oracle import must_equal, record
 
 
 class BtrfsMachine:
@@ -68,3 +69,49 @@ class BtrfsMachine:
         """Return the names of points, and of what may be left of them."""
         home = self.top / ".rollpoint"
         return sorted(name for name in os.listdir(home) if name != "lock") if home.exists() else []
+
+
+def state(machine: BtrfsMachine) -> dict[str, object]:
+    return {place: record(str(machine.root / place)) for place in ("etc", "home", "nested", "srv")
+            if (machine.root / place).exists()}
+
+
+def must_be(machine: BtrfsMachine, then: dict[str, object]) -> None:
+    now = state(machine)
+    assert set(now) == set(then)
+    for place, rows in then.items():
+        must_equal(rows, now[place], place)  # type: ignore[arg-type]
+
+
+def first_state(machine: BtrfsMachine) -> None:
+    machine.write("etc/conf", "first")
+    machine.write("etc/same", "same")
+    machine.write("home/user/file", "one\ntwo\n")
+    machine.write("home/user/gone", "x" * 5000)
+    machine.write("srv/data", "d")
+    os.link(machine.root / "srv/data", machine.root / "srv/link")
+    (machine.root / "srv/sym").symlink_to("/etc/conf")
+    os.setxattr(machine.root / "etc/conf", b"user.k", b"1")
+
+
+def second_state(machine: BtrfsMachine) -> None:
+    machine.write("etc/conf", "second, longer")
+    os.chmod(machine.root / "etc/same", 0o600)
+    machine.write("home/user/file", "one\nthree\n")
+    (machine.root / "home/user/gone").unlink()
+    machine.write("home/user/new/deep", "n")
+    (machine.root / "srv/sym").unlink()
+    machine.write("srv/sym/now/a", "directory")
+    (machine.root / "srv/link").unlink()
+    machine.write("srv/link", "d")
+    machine.write("nested/later", "not of the point")
+
+
+SECOND = {("M", b"etc/conf"), ("a", b"etc/same"), ("M", b"home/user/file"), ("-", b"home/user/gone"),
+          ("+", b"home/user/new"), ("+", b"home/user/new/deep"), ("T", b"srv/sym"), ("+", b"srv/sym/now"),
+          ("+", b"srv/sym/now/a")}
+
+
+def seen(diff: object) -> set[tuple[str, bytes]]:
+    """Return what a diff says, without what only got another time."""
+    return {(c.status.value, c.path) for c in diff.changes if set(c.what) != {"mtime"}}  # type: ignore[attr-defined]

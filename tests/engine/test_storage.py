@@ -1,5 +1,5 @@
-"""The verbs for points that the storage keeps, on a real btrfs: looked into, compared with each other, with the live
-tree and with points of the replica, copied out of, pruned, rolled back to by content, undone, and interrupted.
+"""The verbs for points that the storage keeps, on a real btrfs: the list, looking into them, comparing them with each
+other, with the live tree and with points of the replica, copying out of them, the rules.
 
 What must come out was recorded by the tests before."""
 
@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,17 +17,14 @@ import pytest
 from engine import backends
 from engine.config import Retention
 from engine.configsections import Btrfs
-from engine.errors import ChangedError, RefusedError, RollpointError, UsageError
+from engine.errors import ChangedError, RefusedError, UsageError
 from engine.events import Job
-from engine.machine.mounts import mounts
-from engine.points import RestorePoint
 from engine.reading import Reader
-from engine.results import RollbackResult, SnapshotRequest
+from engine.results import SnapshotRequest
 from engine.service import Engine
 from engine.storage import Storage
 from engine.taking import Taker
-from tests.engine.btrfs_machine import BtrfsMachine
-from tests.engine.harness import CHECKOUT, child_env
+from tests.engine.btrfs_machine import SECOND, BtrfsMachine, first_state, second_state, seen, state
 from tests.engine.loops import loops, run
 from tests.oracle import must_equal, record
 
@@ -41,52 +35,6 @@ pytestmark = pytest.mark.root
 def machine(tmp_path: Path) -> Iterator[BtrfsMachine]:
     with loops(tmp_path) as made:
         yield BtrfsMachine(made, tmp_path)
-
-
-def state(machine: BtrfsMachine) -> dict[str, object]:
-    return {place: record(str(machine.root / place)) for place in ("etc", "home", "nested", "srv")
-            if (machine.root / place).exists()}
-
-
-def must_be(machine: BtrfsMachine, then: dict[str, object]) -> None:
-    now = state(machine)
-    assert set(now) == set(then)
-    for place, rows in then.items():
-        must_equal(rows, now[place], place)  # type: ignore[arg-type]
-
-
-def first_state(machine: BtrfsMachine) -> None:
-    machine.write("etc/conf", "first")
-    machine.write("etc/same", "same")
-    machine.write("home/user/file", "one\ntwo\n")
-    machine.write("home/user/gone", "x" * 5000)
-    machine.write("srv/data", "d")
-    os.link(machine.root / "srv/data", machine.root / "srv/link")
-    (machine.root / "srv/sym").symlink_to("/etc/conf")
-    os.setxattr(machine.root / "etc/conf", b"user.k", b"1")
-
-
-def second_state(machine: BtrfsMachine) -> None:
-    machine.write("etc/conf", "second, longer")
-    os.chmod(machine.root / "etc/same", 0o600)
-    machine.write("home/user/file", "one\nthree\n")
-    (machine.root / "home/user/gone").unlink()
-    machine.write("home/user/new/deep", "n")
-    (machine.root / "srv/sym").unlink()
-    machine.write("srv/sym/now/a", "directory")
-    (machine.root / "srv/link").unlink()
-    machine.write("srv/link", "d")
-    machine.write("nested/later", "not of the point")
-
-
-SECOND = {("M", b"etc/conf"), ("a", b"etc/same"), ("M", b"home/user/file"), ("-", b"home/user/gone"),
-          ("+", b"home/user/new"), ("+", b"home/user/new/deep"), ("T", b"srv/sym"), ("+", b"srv/sym/now"),
-          ("+", b"srv/sym/now/a")}
-
-
-def seen(diff: object) -> set[tuple[str, bytes]]:
-    """Return what a diff says, without what only got another time."""
-    return {(c.status.value, c.path) for c in diff.changes if set(c.what) != {"mtime"}}  # type: ignore[attr-defined]
 
 
 # --- looking ---------------------------------------------------------------------------------------------------------
@@ -281,223 +229,6 @@ def test_what_others_took_stays_unless_the_configuration_names_them(machine: Btr
                     btrfs=Btrfs(subvolumes=machine.config.btrfs.subvolumes, prune=("btrbk",)))
     assert len(Engine(named).prune_all(Job()).removed) == 2
     assert len(os.listdir(home)) == 1
-
-
-# --- going back ------------------------------------------------------------------------------------------------------
-
-
-def roll(machine: BtrfsMachine, point: RestorePoint, *scope: str, warnings: int = 0) -> RollbackResult:
-    engine, job = machine.engine(), Job()
-    result = engine.rollback(engine.plan(point, scope or ("system",), job), job)
-    assert len(job.warnings) == warnings, job.warnings
-    assert result.verified and result.differences == ()
-    return result
-
-
-def test_rolling_back_by_content_forward_again_and_undoing_it(machine: BtrfsMachine) -> None:
-    first_state(machine)
-    then = state(machine)
-    first = machine.take("first")
-    second_state(machine)
-    later = state(machine)
-    second = machine.take("second")
-    plan = machine.engine().plan(first, ["system"], Job())
-    assert {path for _, path in seen(plan.diff)} >= {p for _, p in SECOND}
-    assert [p.id for p in plan.newer] == [second.id]
-    assert not plan.blocked
-    assert any(f.level == "info" and "/nested" in f.text for f in plan.findings)
-    machine.write("home/after", "only the safety point has this")
-    before = state(machine)
-    result = roll(machine, first)
-    assert result.safety_point is not None and result.safety_point.backend == "btrfs"
-    must_be(machine, {**then, "nested": later["nested"]})
-    undone = machine.engine().undo(Job())
-    assert undone.verified
-    must_be(machine, before)
-    roll(machine, second)
-    must_be(machine, later)
-    assert machine.engine().status().rollback == ""
-    roll(machine, first)
-    must_be(machine, {**then, "nested": later["nested"]})
-
-
-def test_only_what_was_chosen_is_rolled_back(machine: BtrfsMachine) -> None:
-    first_state(machine)
-    then = state(machine)
-    first = machine.take()
-    second_state(machine)
-    later = state(machine)
-    roll(machine, first, "fs=/home")
-    must_be(machine, {**later, "home": then["home"]})
-    roll(machine, first, "path=/srv")
-    must_be(machine, {**later, "home": then["home"], "srv": then["srv"]})
-    second_state(machine)
-    again = state(machine)
-    roll(machine, first, "fs=/")
-    must_be(machine, {**then, "home": again["home"], "nested": again["nested"]})
-    assert (machine.root / "home/user/new/deep").exists()
-
-
-def test_a_point_of_home_alone_touches_nothing_else(machine: BtrfsMachine) -> None:
-    first_state(machine)
-    then = state(machine)
-    only = replace(machine.config, btrfs=Btrfs(subvolumes=(str(machine.root / "home"),)))
-    engine = Engine(only)
-    point = engine.snapshot(SnapshotRequest(), Job(), "btrfs").point
-    second_state(machine)
-    later = state(machine)
-    plan = engine.plan(point, ["system"], Job())
-    assert {p.split(b"/")[0] for _, p in seen(plan.diff)} == {b"home"}
-    assert engine.rollback(plan, Job()).verified
-    must_be(machine, {**later, "home": then["home"]})
-    blocked = engine.plan(point, ["path=/etc"], Job())
-    assert blocked.blocked and any("no part of the point" in f.text for f in blocked.findings)
-
-
-def test_excluded_paths_and_databases_stay(machine: BtrfsMachine) -> None:
-    first_state(machine)
-    point = machine.take()
-    second_state(machine)
-    machine.write("srv/keep.pid", "stays")
-    machine.write("home/db/table", "stays")
-    engine = Engine(replace(machine.config, excludes=("*.pid",), databases=("/home/db",)))
-    plan = engine.plan(point, ["system"], Job())
-    assert not {b"srv/keep.pid", b"home/db", b"home/db/table"} & {c.path for c in plan.diff.changes}
-    assert engine.rollback(plan, Job()).verified
-    assert (machine.root / "srv/keep.pid").read_text() == "stays"
-    assert (machine.root / "home/db/table").read_text() == "stays"
-
-
-def test_where_no_snapshot_can_be_taken_the_replica_keeps_the_present_state(
-        machine: BtrfsMachine, monkeypatch: pytest.MonkeyPatch) -> None:
-    first_state(machine)
-    then = state(machine)
-    point = machine.take()
-    second_state(machine)
-    later = state(machine)
-
-    def take(*_: object) -> RestorePoint:
-        raise RollpointError("the file system is full")
-
-    monkeypatch.setattr("engine.volumes.btrfs.BtrfsBackend.take", take)
-    result = roll(machine, point, warnings=1)
-    assert result.safety_point is not None and result.safety_point.backend == "replica"
-    must_be(machine, {**then, "nested": later["nested"]})
-    assert machine.engine().undo(Job()).verified
-    must_be(machine, later)
-
-
-def test_a_volume_that_is_not_mounted_any_more_makes_the_plan_stale(machine: BtrfsMachine) -> None:
-    first_state(machine)
-    point = machine.take()
-    second_state(machine)
-    engine = machine.engine()
-    plan = engine.plan(point, ["system"], Job())
-    (machine.root / "home/user/busy").write_text("x")
-    machine.loops.umount(machine.root / "home")
-    with pytest.raises(RollpointError):
-        engine.rollback(plan, Job())
-    assert (machine.root / "etc/conf").read_text() == "second, longer"
-
-
-@pytest.mark.parametrize("where", ["rollback-begun", "rollback-opened", "rollback-copied", "rollback-verified"])
-def test_a_rollback_that_is_killed_is_resumed_or_undone(machine: BtrfsMachine, where: str) -> None:
-    first_state(machine)
-    then = state(machine)
-    point = machine.take()
-    second_state(machine)
-    later = state(machine)
-    config = machine.place / "config.yaml"
-    config.write_text("excludes: []\nretention: {max_store_ratio: null}\nbtrfs:\n  subvolumes: "
-                      f"[{machine.root}, {machine.root}/home]\n")
-    config.chmod(0o644)
-    argv = [sys.executable, "-m", "tui.cli", "--config", str(config), "--store", machine.config.store, "--root",
-            str(machine.root), "rollback", point.id, "--yes"]
-    ended = subprocess.run(argv, cwd=CHECKOUT, env=child_env({"ROLLPOINT_KILL_AT": where}), capture_output=True,
-                           text=True, timeout=300)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
-    engine = machine.engine()
-    assert point.id in engine.status().rollback
-    with pytest.raises(RefusedError, match="interrupted"):
-        engine.delete([point], Job())
-    if where == "rollback-copied":
-        assert engine.undo(Job()).verified
-        must_be(machine, later)
-    else:
-        assert engine.resume(Job()).verified
-        must_be(machine, {**then, "nested": later["nested"]})
-    assert engine.status().rollback == ""
-    assert not [m for m in mounts() if m.point.startswith(b"/run/rollpoint")]
-
-
-def test_kernels_whose_modules_the_point_does_not_hold_are_named(machine: BtrfsMachine) -> None:
-    machine.write("usr/lib/modules/6.1/modules.dep", "x")
-    (machine.root / "boot").mkdir()
-    point = machine.take()
-    machine.loops.mount(machine.loops.make("ext4"), machine.root / "boot")
-    machine.write("boot/vmlinuz-6.1", "kernel")
-    machine.write("boot/vmlinuz-6.2", "kernel")
-    machine.write("usr/lib/modules/6.2/modules.dep", "x")
-    engine = machine.engine()
-    plan = engine.plan(point, ["system"], Job())
-    assert [f.level for f in plan.findings if "6.2" in f.text and "6.1" not in f.text] == ["warning"]
-    assert not {b"boot/vmlinuz-6.1"} & {c.path for c in plan.diff.changes}
-    (machine.root / "boot/vmlinuz-6.1").unlink()
-    assert engine.plan(point, ["system"], Job()).blocked
-    assert not engine.plan(point, ["fs=/home"], Job()).blocked
-
-
-def test_native_is_planned_and_done_through_the_engine(machine: BtrfsMachine) -> None:
-    first_state(machine)
-    point = machine.take()
-    engine = machine.engine()
-    plan = engine.storage.native_plan(point)
-    assert plan.commands and plan.goes
-    engine.storage.set_back(plan, Job())
-    levels, pending, troubles = engine.storage.levels()
-    assert [level.backend for level in levels] == ["btrfs"] and len(pending) == 2 and troubles == []
-
-
-def test_a_point_is_mounted_for_everybody_until_it_is_unmounted(machine: BtrfsMachine) -> None:
-    first_state(machine)
-    then = state(machine)
-    point = machine.take()
-    second_state(machine)
-    engine, where = machine.engine(), machine.place / "shown"
-    where.mkdir()
-    engine.mount(point, str(where), Job())
-    for place in ("etc", "home", "srv"):
-        must_equal(then[place], record(str(where / place)), place)  # type: ignore[arg-type]
-    with pytest.raises(OSError, match="Read-only"):
-        (where / "home/new").write_text("x")
-    assert machine.backend().losses([point]).blocked, "what is mounted is not deleted"
-    with pytest.raises(UsageError, match="no empty directory"):
-        engine.mount(point, str(where), Job())
-    with open(where / "etc/conf"), pytest.raises(RollpointError, match="cannot be unmounted"):
-        engine.umount(str(where))
-    engine.umount(str(where))
-    assert os.listdir(where) == [] and not machine.backend().losses([point]).blocked
-    with pytest.raises(RollpointError):
-        engine.umount(str(where))
-
-
-def test_a_replica_of_the_top_of_the_file_system_leaves_our_points_on_it_alone(machine: BtrfsMachine) -> None:
-    first_state(machine)
-    engine = Engine(replace(machine.config, root=str(machine.top), btrfs=Btrfs(subvolumes=(str(machine.top),))))
-    before = engine.snapshot(SnapshotRequest(), Job()).point
-    point = engine.snapshot(SnapshotRequest(), Job(), "btrfs").point
-    assert point.parts[0].place == b""
-    kept = engine.snapshot(SnapshotRequest(), Job()).point
-    assert ".rollpoint" not in os.listdir(Path(machine.config.store) / "tree")
-    (machine.top / "loose").write_text("x")
-    assert {c.path for c in engine.diff(point, None).changes} == {b"loose", b""}
-    for target in (kept, before, point):
-        (machine.top / "loose").write_text("x")
-        plan = engine.plan(target, ["files" if target is not point else "system"], Job())
-        assert not any(b".rollpoint" in c.path for c in plan.diff.changes)
-        assert engine.rollback(plan, Job()).verified
-        assert not (machine.top / "loose").exists()
-    assert point.id in [p.id for p in engine.listing("btrfs").points]
 
 
 def test_every_verb_about_a_point_knows_points_of_the_storage() -> None:

@@ -4,6 +4,7 @@ at all."""
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from engine.errors import NotConfirmedError, UsageError
 from engine.points import RestorePoint
@@ -35,14 +36,15 @@ def confirm(context: Context, question: str, yes: bool) -> None:
         raise NotConfirmedError(f"not confirmed: {NOTHING_CHANGED}")
 
 
-def choose_point(context: Context, points: list[RestorePoint]) -> RestorePoint:
-    """Ask for the number of one of `points`; raises NotConfirmedError (nothing typed, Ctrl-C) or
-    UsageError."""
-    answer = _ask(context, "Number of the restore point to go back to (Ctrl-C changes nothing): ")
+def choose_point(context: Context, points: Sequence[RestorePoint]) -> RestorePoint:
+    """Ask for the number of one of `points`, or the id of one that has none; raises NotConfirmedError (nothing typed,
+    Ctrl-C) or UsageError."""
+    what = "Number" if all(point.number for point in points) else "Number or id"
+    answer = _ask(context, f"{what} of the restore point to go back to (Ctrl-C changes nothing): ")
     if not answer.strip():
         raise NotConfirmedError(f"no restore point was chosen: {NOTHING_CHANGED}")
     for point in points:
-        if answer.strip() == str(point.number):
+        if answer.strip() == (str(point.number) if point.number else point.id):
             return point
     raise UsageError(f"there is no restore point with the number {answer.strip()!r}: {NOTHING_CHANGED}")
 

@@ -116,7 +116,7 @@ def _choose(context: Context, args: Namespace) -> RestorePoint:
     if args.yes or (args.dry_run and not can_ask()):
         raise UsageError("which point? POINT is missing", hint="`rollpoint list` shows those there are")
     _early_refusal(context, args)
-    points = context.engine.points()
+    points = context.engine.listing(args.backend).points
     if not points:
         raise UsageError("there is no restore point yet", hint="take one with `rollpoint snapshot`")
     for line in points_table(points, long_age=True):
