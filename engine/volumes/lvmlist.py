@@ -24,7 +24,7 @@ from engine.volumes.lvmtags import Label, read
 from engine.volumes.owners import ID, UNKNOWN, owner_of_lvm
 
 NAME = "lvm"
-LIST_SECONDS = 30
+LIST_SECONDS = 40      # less than engine.backends.LIMIT
 SECONDS = 300
 ORPHAN = "orphan"
 
