@@ -19,7 +19,7 @@ from engine.entries import Change, Diff, Entry, Kind, Life, Version, compare
 from engine.errors import RefusedError, RollpointError, UsageError
 from engine.events import Job
 from engine.points import RestorePoint
-from engine.replica import bootsaved, query, room
+from engine.replica import bootsaved, layout, query, room
 from engine.replica.content import Contents
 from engine.results import FileContent, Measure, ScopeChoice, Software, StoreStatus
 from engine.session import Session, clean_errors
@@ -87,6 +87,9 @@ class Reader(Session):
             found = self.storage.listing()
             if not found.points:
                 raise
+            store = os.path.realpath(os.fsencode(self.config.store))
+            if isinstance(error, UsageError) and layout.unmounted(store) is None:
+                return found        # who only wants the storage's own points never makes a store
             trouble = Trouble(REPLICA, message(error.message), message(error.hint))
             return Listing(found.points, (trouble, *found.troubles))
 

@@ -294,13 +294,14 @@ def open_store(path: bytes) -> Store:
 
 
 def _missing_hint(path: bytes) -> str:
-    absent = _unmounted(path)
+    absent = unmounted(path)
     if absent is not None:
         return f"{printable(absent)} is in /etc/fstab but not mounted: mount it first"
     return "take the first point with `rollpoint snapshot`, or name the store with --store"
 
 
-def _unmounted(path: bytes) -> bytes | None:
+def unmounted(path: bytes) -> bytes | None:
+    """Return the mount point above a path that /etc/fstab lists and that nothing is mounted on; None for none."""
     table = mounts.mounts()
     for place in mounts.fstab_points(b"/"):
         point = b"/" + place
@@ -315,7 +316,7 @@ def create_store(path: bytes, root: bytes, checksum: str) -> Store:
     Raises RefusedError when the place is on a file system that is not mounted, or holds something else already.
     """
     real = os.path.realpath(path)
-    absent = _unmounted(real)
+    absent = unmounted(real)
     parent = os.path.dirname(real)
     if absent is not None:
         raise RefusedError(f"no store is made at {printable(path)}: {printable(absent)} is not mounted",

@@ -18,7 +18,7 @@ from tests.lab.image import Image
 from tests.lab.layouts import boot, installed
 from tests.lab.lvm_case import CHANGES, MOUNT, PLACES, SETUP, VOLUMES, Case
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.xdist_group("bios-lvm")]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.lab_more, pytest.mark.xdist_group("bios-lvm")]
 
 _MORE = "vgextend -qq sys /dev/vdb\n"
 

@@ -12,7 +12,7 @@ from tests.lab.image import Image
 from tests.lab.layouts import rescue
 from tests.lab.lvm_case import CHANGES, MOUNT, PLACES, SETUP, Case
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.xdist_group("bios-lvm")]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.lab_more, pytest.mark.xdist_group("bios-lvm")]
 
 
 def test_what_an_admin_types(lab_image: Image, lab_place: str) -> None:
