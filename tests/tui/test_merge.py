@@ -9,7 +9,7 @@ from engine.rescue.mapping import Choices
 from engine.results import Finding
 from tests.tui.conftest import AppPilot, make_app, press, screen_text, settle, until
 from tests.tui.fake_engine import FakeEngine
-from tests.tui.fake_rescue import BOOT, GIB, SOURCES, FakeLook, found_point, survey
+from tests.tui.fake_rescue import GIB, SOURCES, FakeLook, found_point, survey
 from tests.tui.judge import faults
 from tests.tui.test_rescue_screen import rescue_app, words_of
 from tests.tui.test_rollback import TO_CHANGES
@@ -148,17 +148,13 @@ async def test_the_cursor_stays_on_the_file_system_and_d_takes_it_back() -> None
     assert "--merge" not in words_of(app)
 
 
-async def test_what_has_a_place_or_boots_becomes_no_directory() -> None:
-    found = survey()
-    look = FakeLook(replace(found, file_systems=tuple(f for f in found.file_systems if f != BOOT)))
-    async with rescue_app(look).run_test(size=(120, 30)) as pilot:
+async def test_what_has_a_place_becomes_no_directory() -> None:
+    async with rescue_app(look_without_home()).run_test(size=(120, 30)) as pilot:
         await settle(pilot)
         await press(pilot, "enter", "d")
         assert "/ has a place" in flat(pilot)
-        await press(pilot, "enter", "end", "d")
-        assert "/boot cannot become a directory" in flat(pilot)
         await press(pilot, "enter")
-        assert "MERGED" not in screen_text(pilot) and "d Directory" not in flat(pilot)
+        assert "MERGED" not in screen_text(pilot)
 
 
 async def test_the_command_line_may_have_said_it() -> None:

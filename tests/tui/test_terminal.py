@@ -28,6 +28,8 @@ SCREENS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("\x1b", "S"), "entries in the log"), (("\x1b", "o"), "[2 Days"), (("\x1b", "c"), "Comes from"),
     (("\x1b", "P", "c", "\t"), "Week of"), (("\x1b", ":"), "What to do"), (("p", "r", "u"), "prune: try rules"),
     (("\x1b", "/", "z", "z"), "No point has all these words"), (("\x1b",), "Points 10"))
+LIST = "s Take   d Changes"
+"""Stands on the list of points, at 80x24, and nowhere else."""
 ON_DOUBLE = ["-m", "tests.tui.pty_app"]
 
 
@@ -50,6 +52,7 @@ def demo_dir(built: Path, tmp_path: Path) -> Path:
 def _copy(source: str, target: str) -> str:
     if not Path(source).is_symlink() and not Path(source).is_file():
         os.mkfifo(target)
+        shutil.copystat(source, target)
         return target
     return str(shutil.copy2(source, target, follow_symlinks=False))
 
@@ -128,7 +131,7 @@ def test_scenes_in_every_colour_system(term: str, env: dict[str, str], colours: 
     """The screens that Pilot walks, in the cells of a terminal, and resized there: a quarter in each colour system."""
     with Terminal(ON_DOUBLE, term=term, env=env) as terminal:
         for scene in [s for s in SCENES if not s.held and s.set_up is nothing and s.opens is None][turn::4]:
-            terminal.until("Own size")
+            terminal.until(LIST)
             for key in scene.keys:
                 terminal.type(BYTES.get(key, key))
                 terminal.settle()
@@ -141,7 +144,7 @@ def test_scenes_in_every_colour_system(term: str, env: dict[str, str], colours: 
             for _ in range(6):      # a step of a rollback, or a filter, takes an escape of its own
                 terminal.type("\x1b")
                 terminal.settle()
-                if "Own size" in terminal.text:
+                if LIST in terminal.text:
                     break
         terminal.type("q")
         assert terminal.wait() == 0
