@@ -30,7 +30,7 @@ from engine.volumes.btrfsplaces import Live, Tops, nested
 from engine.volumes.btrfstree import TOP, Subvolume, subvolumes
 
 _MARK = ".before-"
-_KEPT = re.compile(rb".+\.before-\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d")
+_KEPT = re.compile(rb".+\.before-\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(?:-\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +64,12 @@ def carry_out(config: Config, agreed: NativePlan, job: Job) -> list[str]:
     for finding in fresh.findings:
         if finding.level == "blocker":
             raise RefusedError(f"the rollback is blocked: {finding.text}", hint=finding.hint)
-    suffix = os.fsencode(f"{_MARK}{datetime.now(UTC):%Y-%m-%d_%H-%M-%S}")
     done: list[tuple[_Swap, bytes]] = []
     with Tops(writable=True) as tops:
         swaps = _swaps(config, agreed.point, tops)
         if _token(swaps) != agreed.token:
             raise ChangedError("the subvolumes have just changed; nothing was changed", hint="look at the plan again")
+        suffix = _suffix(tops, swaps)
         try:
             for swap in swaps:
                 job.progress("setting back", current=swap.live.path)
@@ -181,6 +181,17 @@ def _token(swaps: Sequence[_Swap]) -> str:
     facts = [[s.now.id, s.now.uuid, s.now.path.hex(), s.snapshot.uuid, s.snapshot.path.hex(),
               [i.id for i in s.inner]] for s in swaps]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def _suffix(tops: Tops, swaps: Sequence[_Swap]) -> bytes:
+    """Return what the names of the old subvolumes end in. None of these names may be there: btrfs(8) would make a
+    snapshot inside of a directory that is."""
+    plain = suffix = os.fsencode(f"{_MARK}{datetime.now(UTC):%Y-%m-%d_%H-%M-%S}")
+    number = 1
+    while any(os.path.lexists(tops.outside(swap.live.mount, swap.now.path + suffix)) for swap in swaps):
+        number += 1
+        suffix = plain + b"-%d" % number
+    return suffix
 
 
 # --- swapping --------------------------------------------------------------------------------------------------------

@@ -21,14 +21,15 @@ FINE = (0, 3)  # 3: done, and it says what it had to put right first
 _STEP = re.compile(r"""\bstep\(\s*(f?)["']([^"']+)["']""")
 
 
-def step_names() -> list[str]:
-    """Return the names of all steps in the engine's source: new ones are tested without being listed."""
+def step_names(*, of_vms: bool = False) -> list[str]:
+    """Return the names of all steps in the engine's source: new ones are tested without being listed. Those about
+    virtual machines (``vm…``) have tests of their own."""
     names: set[str] = set()
     for path in sorted(Path(CHECKOUT, "engine").rglob("*.py")):
         for formatted, name in _STEP.findall(path.read_text(encoding="utf-8")):
             assert not formatted, f"{path}: the name of a step must be a plain string, or no test can find it"
             names.add(name)
-    return sorted(names)
+    return sorted(name for name in names if name.startswith("vm") == of_vms)
 
 
 class Prepared:

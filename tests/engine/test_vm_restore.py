@@ -21,6 +21,7 @@ from engine.points import RestorePoint
 from engine.results import SnapshotRequest
 from engine.service import Engine
 from engine.vmpoints.backends import DiskCopies
+from tests.engine.crashes import step_names
 from tests.engine.harness import CHECKOUT
 from tests.engine.loops import Loops
 from tests.vm_trees import OTHER, REPO, config, dashed, image, repo_path
@@ -440,3 +441,9 @@ def test_a_link_that_leads_out_of_the_repository_is_not_followed(plain: Host) ->
     with pytest.raises(RefusedError, match="out of the repositories"):
         brought(plain, point)
     assert (elsewhere / "shadow").read_text() == "root:x\n"
+
+
+def test_every_step_about_virtual_machines_is_killed_at_somewhere() -> None:
+    """The parametrized tests here and in test_vm_points.py name them."""
+    here = {*STEPS, "vm-disk-copied", "vm-config-written", "vm-config-kept"}
+    assert set(step_names(of_vms=True)) == here | {"vms-written", "vms-visible", "vms-hidden"}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 from textual import events
 from textual.pilot import Pilot
+from textual.worker import WorkerCancelled
 
 from engine.errors import NoRoomError
 from engine.points import RestorePoint
@@ -55,7 +57,8 @@ async def settle(pilot: AppPilot) -> None:
     app = pilot.app
     assert isinstance(app, RollpointApp)
     await pilot.pause()
-    await app.workers.wait_for_complete()
+    with suppress(WorkerCancelled):     # a newer one has taken its place: `open_questions` knows of that
+        await app.workers.wait_for_complete()
     await pilot.pause()
     end = time.monotonic() + 10
     while app.open_questions and time.monotonic() < end and app.is_running:
