@@ -19,6 +19,7 @@ from engine.results import SnapshotRequest
 from engine.service import Engine
 from engine.vms import manager
 from engine.vms.recipes import ocfs2, recipes
+from tests.conftest import cannot_run
 from tests.engine.loops import Loops
 from tests.vm_trees import REPO, config, look
 
@@ -119,8 +120,10 @@ def test_its_own_program_runs_before_a_point_where_that_is_configured(tmp_path: 
 
 # --- recipes ---------------------------------------------------------------------------------------------------------
 
-needs_ocfs2 = pytest.mark.skipif(not (shutil.which("tunefs.ocfs2") and shutil.which("mkfs.ocfs2")),
-                                 reason="ocfs2-tools is not installed")
+@pytest.fixture
+def needs_ocfs2() -> None:
+    if not (shutil.which("tunefs.ocfs2") and shutil.which("mkfs.ocfs2")):
+        cannot_run("recipes of OCFS2 (ocfs2-tools is not installed)")
 
 
 def told(image: Path) -> list[str]:
@@ -128,7 +131,7 @@ def told(image: Path) -> list[str]:
                            check=True).stdout for letter in "TNVUMHO"]
 
 
-@needs_ocfs2
+@pytest.mark.usefixtures("needs_ocfs2")
 @pytest.mark.parametrize(("options", "label"), [
     (["-M", "local", "-b", "4K", "-C", "1M", "-N", "4", "--fs-features=refcount"], "OVS_ab 1"),
     (["-M", "local", "-b", "2K", "-C", "64K", "-N", "2", "--fs-feature-level=max-compat"], "")])
@@ -145,7 +148,7 @@ def test_a_file_system_made_by_its_recipe_is_the_same(tmp_path: Path, options: l
     assert ocfs2(os.fsencode(other)) == ocfs2(os.fsencode(one)).replace(str(one), shlex.quote(str(other)))
 
 
-@needs_ocfs2
+@pytest.mark.usefixtures("needs_ocfs2")
 def test_no_ocfs2_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(bytes(1 << 20))
     with pytest.raises(ToolError):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from engine.machine.ramdisk import names, root_fault, without
+from tests.conftest import cannot_run
 
 RELEASE = "6.1.0-test"
 MODULE = f"usr/lib/modules/{RELEASE}/kernel/drivers/md/dm-snapshot.ko"
@@ -32,7 +33,7 @@ def archive(*files: str, size: int = 3000) -> bytes:
 
 def tool(name: str, *options: str) -> Callable[[bytes], bytes]:
     if not shutil.which(name):
-        pytest.skip(f"CANNOT RUN: {name} is not installed")
+        cannot_run(f"initramfs packed by {name} (not installed)")
     return lambda data: subprocess.run([name, *options, "-c"], input=data, capture_output=True, check=True).stdout
 
 
