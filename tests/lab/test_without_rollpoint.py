@@ -30,7 +30,8 @@ def test_restore_sh_brings_an_older_point_back_with_busybox_alone(lab_image: Ima
         os.symlink("nowhere", f"{root}/usr/bin/new")
     empty = store_disk(case.place, size=1 << 30, name="target.raw")
     with steps.rescued(lab_image, case, empty) as machine:
-        steps.rollpoint(machine, "--root", "/mnt", "snapshot", "-m", "ruined", where=steps.KIT)
+        taken = steps.rollpoint(machine, "--root", "/mnt", "snapshot", "-m", "ruined", where=steps.KIT, check=False)
+        assert taken.rc == 3 and b"/boot is mounted, and points before held it" in taken.err    # fstab is gone
         machine.sh(f"mkdir -p /run/tools /run/target; busybox --install -s /run/tools; "
                    f"for t in {_TOOLS}; do ln -sf $(command -v $t) /run/tools/$t; done; mount /dev/vdb /run/target")
         script = ["/usr/bin/busybox", "ash", f"{steps.STORE}/rescue/restore.sh", steps.STORE]
