@@ -24,6 +24,7 @@ from engine.replica.content import Contents
 from engine.results import FileContent, Measure, ScopeChoice, Software, StoreStatus
 from engine.session import Session, clean_errors
 from engine.text import message, printable, shown_path
+from engine.vmpoints.plans import DISKS, INVENTORIES
 
 if TYPE_CHECKING:
     from engine.storage import Storage
@@ -92,6 +93,16 @@ class Reader(Session):
                 return found        # who only wants the storage's own points never makes a store
             trouble = Trouble(REPLICA, message(error.message), message(error.hint))
             return Listing(found.points, (trouble, *found.troubles))
+
+    def storage_points(self) -> Listing:
+        """Return what `listing` does without the points of the replica: nobody need wait for the storage to see those.
+        Costs nothing where there is no such storage."""
+        return self.storage.listing() if backends.any_wanted(self.config) else Listing(())
+
+    def takers(self) -> tuple[str, ...]:
+        """Return the backends that `snapshot` can take a point of this machine with, the usual one first."""
+        return (REPLICA, *(backend.name for backend in backends.of(self.config)
+                           if backend.name not in (INVENTORIES, DISKS)))
 
     def levels(self) -> tuple[list[Level], list[str], list[Trouble]]:
         """Return how full what snapshots live in is, what has begun and is not finished (in sentences), and which

@@ -12,7 +12,7 @@ from textual.content import Content
 from engine.points import RestorePoint
 from engine.results import StoreStatus
 from engine.text import short_age
-from tui.text import Line, Segment, bar, brief_age, content, count, field, plural, safe, size, stamp
+from tui.text import Line, Segment, bar, brief_age, called, content, count, field, plural, safe, size, stamp
 
 OLD_ANYWAY = 48 * 3600
 """Seconds after which the last good point is called old where no schedule can be seen."""
@@ -41,14 +41,17 @@ def old_after(points: Sequence[RestorePoint]) -> float:
     return OLD_ANYWAY if usual is None else max(_LEAST, 2 * usual)
 
 
-def store_line(status: StoreStatus, points: Sequence[RestorePoint], now: datetime, width: int = 0) -> list[Segment]:
-    """Return what matters now in one line: fill against the limit, free room, number of points, the last good one.
+def store_line(status: StoreStatus, points: Sequence[RestorePoint], now: datetime, width: int = 0, *,
+               total: int | None = None, beside: Sequence[list[Segment]] = ()) -> list[Segment]:
+    """Return what matters now in one line: fill against the limit, free room, number of points, the last good one,
+    and groups of others (`beside`). `total` counts the points where `points` are those of the store alone.
     With a width in cells, what is in order goes first when there is no room for all: never a warning."""
     first: list[Segment] = [("ROLLBACK AT NEXT BOOT", "warn")] if status.ordered else []
     width = max(1, width - len("ROLLBACK AT NEXT BOOT") - 3) if first and width else width
-    groups = [_fill_group(status), _free_group(status), [("Points ", "dim"), (count(len(points)), "")],
-              _good_group(points, now)]
-    for index in (2, 0, 1, 3):
+    number = count(len(points) if total is None else total)
+    groups = [_fill_group(status) if status.exists else [], _free_group(status) if status.exists else [],
+              [("Points ", "dim"), (number, "")], _good_group(points, now), *beside]
+    for index in (*range(4, len(groups)), 2, 0, 1, 3):
         fits = sum(len(text) for group in groups for text, _ in group) + 3 * (sum(map(bool, groups)) - 1) <= width
         if width and not fits and all(look not in ("bad", "warn") for _, look in groups[index]):
             groups[index] = []
@@ -103,7 +106,7 @@ def health_rows(status: StoreStatus, points: Sequence[RestorePoint], now: dateti
     bad = [p for p in points if p.state != "ok"]
     for point in bad[:_FEW]:
         why = point.problems[0] if point.problems else "no reason is recorded"
-        rows.append(field("Damaged", (f"point {point.number}  ", "strong"), (why, "bad")))
+        rows.append(field("Damaged", (f"point {called(point)}  ", "strong"), (why, "bad")))
     if len(bad) > _FEW:
         rows.append(field("", (f"and {len(bad) - _FEW} more: filter the points by `damaged`", "dim")))
     return rows
@@ -145,7 +148,7 @@ def _last(points: Sequence[RestorePoint], now: datetime) -> Line:
         return field("Last good", ("there is none", "bad" if points else "dim"))
     old = good.age(now) > old_after(points)
     rhythm = f"usually every {short_age(usual)}" if usual is not None else "no schedule can be seen"
-    return field("Last good", f"point {good.number}, ", (brief_age(good.age(now)), "warn" if old else ""),
+    return field("Last good", f"point {called(good)}, ", (brief_age(good.age(now)), "warn" if old else ""),
                  (" OLD" if old else "", "warn"), (f"  {stamp(good.created)}  {rhythm}", "dim"))
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from engine.backends import Trouble
 from engine.results import StoreStatus
+from tui.storagewords import trouble_line
 from tui.text import Line, Segment, content
 
 
@@ -23,6 +27,14 @@ def banner_rows(status: StoreStatus) -> list[Line]:
     if status.read_only:
         rows.append(_notice("READ-ONLY", "warn", "the store can be looked at; no point can be taken or removed"))
     return rows
+
+
+def storage_rows(troubles: Sequence[Trouble], silent: Sequence[Trouble], pending: Sequence[str]) -> list[Line]:
+    """Return which kinds of points are not shown, and why; which do not say how full they are; what the storage has
+    begun and not finished."""
+    rows = [_notice("NOT SHOWN", "bad", trouble_line(trouble)) for trouble in troubles]
+    rows += [_notice("NOT KNOWN", "warn", "how full it is: " + trouble_line(one, "asked")) for one in silent]
+    return [*rows, *(_notice("PENDING", "warn", text) for text in pending)]
 
 
 def _notice(label: str, look: str, *parts: str | Segment) -> Line:

@@ -136,10 +136,16 @@ def clock_time(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{secs:02d}" if hours else f"{minutes}:{secs:02d}"
 
 
+def called(point: RestorePoint) -> str:
+    """Return what a point is called in a sentence: its number, or its id where it has none."""
+    return str(point.number) if point.number else safe(point.id)
+
+
 def marks(point: RestorePoint, going_back: str = "") -> str:
-    """Return the three letters of the mark column: N newest, P pinned, ! not whole; R where an interrupted rollback
-    was going (`going_back` is what the engine says about it)."""
-    last = "!" if point.state != "ok" else "R" if point.id in going_back.split() else " "
+    """Return the three letters of the mark column: N newest, P pinned, ! not whole, M merging; R where an interrupted
+    rollback was going (`going_back` is what the engine says about it)."""
+    last = {"ok": " ", "merging": "M"}.get(point.state, "!")
+    last = "R" if last == " " and point.id in going_back.split() else last
     return ("N" if point.newest else " ") + ("P" if point.pinned else " ") + last
 
 
@@ -156,8 +162,8 @@ def standing(point: RestorePoint) -> list[Segment]:
 
 
 def point_title(point: RestorePoint, now: datetime, word: str = "point") -> list[Segment]:
-    """Return the one-line name of a point: number, time, age."""
-    return [(f"{word} {point.number}", "head"), ("  " + stamp(point.created), ""),
+    """Return the one-line name of a point: number (or id), time, age."""
+    return [(f"{word} {called(point)}", "head"), ("  " + stamp(point.created), ""),
             ("  " + brief_age(point.age(now)), "dim")]
 
 

@@ -40,6 +40,7 @@ from engine.retention import fates
 from engine.text import shown_path
 from engine.vmpoints.plans import INVENTORIES
 from tests.tui import fake_boot
+from tests.tui.fake_storage import FakeStorage
 from tests.tui.fake_tree import HOSTILE, FakeTree, entry
 from tests.tui.fake_vms import FakeVms
 
@@ -99,7 +100,7 @@ def hostile_changes() -> tuple[Change, ...]:
                         key=lambda c: c.path))
 
 
-class FakeEngine(FakeVms):
+class FakeEngine(FakeStorage, FakeVms):
     """The double. `fail[verb]` is raised by that verb; Long work stops at
     step `hold_from` for as long as `hold` is not set."""
 
@@ -158,6 +159,8 @@ class FakeEngine(FakeVms):
                     job.check()
 
     def _find(self, point: RestorePoint) -> int:
+        if self.kept_by_storage(point):
+            return 0
         for index, known in enumerate(self.list):
             if known.id == point.id:
                 return index
@@ -292,8 +295,10 @@ class FakeEngine(FakeVms):
         self._enter("file_diff")
         return self.lines
 
-    def snapshot(self, request: SnapshotRequest, job: Job) -> SnapshotResult:
+    def snapshot(self, request: SnapshotRequest, job: Job, backend: str = "replica") -> SnapshotResult:
         self._enter("snapshot")
+        if backend != "replica":
+            return self.storage_take(request, backend)
         self._work(job, "copying", "packing")
         old = [replace(p, newest=False) for p in self.list]
         number = max((p.number for p in old), default=0) + 1
@@ -368,6 +373,8 @@ class FakeEngine(FakeVms):
         if points and all(point.backend == INVENTORIES for point in points):
             self.vm_inventories -= len(points)
             return PruneResult(tuple(point.id for point in points), (), 12_000)
+        if points and all(self.kept_by_storage(point) for point in points):
+            return self.storage_delete(points)
         for point in points:
             self._find(point)
         self._work(job, "deleting")
@@ -377,6 +384,8 @@ class FakeEngine(FakeVms):
 
     def annotate(self, point: RestorePoint, *, comment: str | None = None, pinned: bool | None = None) -> RestorePoint:
         self._enter("annotate")
+        if self.kept_by_storage(point):
+            return self.storage_note(point, comment, pinned)
         at = self._find(point)
         new = self.list[at]
         new = replace(new, comment=new.comment if comment is None else comment,

@@ -9,6 +9,7 @@ from typing import Any
 
 from textual.screen import Screen
 
+from engine.backends import Trouble
 from engine.errors import RollpointError
 from engine.points import RestorePoint
 from engine.results import Damage, Finding
@@ -115,6 +116,12 @@ def _running_vm(engine: FakeEngine) -> None:
     engine.vm_state = RunState(UNKNOWN, engine.vm_text or "xl list gave no answer")
 
 
+def _storage(engine: FakeEngine) -> None:
+    engine.have_storage(engine.vm_text)
+    engine.storage_troubles = (Trouble("btrfs", engine.vm_text or "no answer", engine.vm_text),)
+    engine.waiting = (engine.vm_text or "vg/root merges when it is next activated",)
+
+
 def _etc(engine: FakeEngine) -> Screen[Any]:
     return BrowseScreen(engine.list[0], b"etc", b"fstab")
 
@@ -167,6 +174,9 @@ SCENES = (
     Scene("empty store", (), "PointsScreen", "There is no restore point yet", says=False, set_up=_empty),
     Scene("unreadable store", (), "PointsScreen", "Press u to look again", set_up=_unreadable),
     Scene("filter of points", ("slash", "z", "z"), "PointsScreen", "No point has all these words", says=False),
+    Scene("points of the storage", ("g",), "PointsScreen", "PENDING", set_up=_storage),
+    Scene("one kind of points", ("K", "K"), "PointsScreen", "Only btrfs", set_up=_storage),
+    Scene("details of the storage's", ("g", "enter"), "DetailScreen", "Volume", set_up=_storage),
     Scene("details", ("enter",), "DetailScreen", "Contents"),
     Scene("changes", ("d",), "ChangesScreen", "Changes since"),
     Scene("changes created", ("d", "2"), "ChangesScreen", "[2 Created"),
@@ -292,7 +302,8 @@ class Guide:
         self.pilot, self.engine = pilot, engine
         self._before = {name: getattr(engine, name) for name in
                         ("state", "damage", "findings", "differences", "boot_damage", "no_boot_pieces", "boot_planned",
-                         "vm_found", "vm_state", "vm_store", "vm_done", "vm_half_done", "vm_inventories", "missing")}
+                         "vm_found", "vm_state", "vm_store", "vm_done", "vm_half_done", "vm_inventories", "missing",
+                         "storage", "storage_text", "storage_troubles", "fill", "waiting", "native_blocked")}
         self._points: tuple[RestorePoint, ...] = tuple(engine.list)
 
     def __enter__(self) -> Guide:

@@ -249,17 +249,14 @@ async def test_a_marked_point_is_compared_with_the_one_under_the_cursor() -> Non
         assert "The mark is gone" in screen_text(pilot) and "d Changes" in screen_text(pilot)
 
 
-async def test_a_mark_goes_with_escape_with_its_point_and_between_kinds() -> None:
+async def test_a_mark_goes_with_escape_and_with_its_point() -> None:
     engine = FakeEngine()
-    engine.list[3] = replace(engine.list[3], backend="zfs")
     async with make_app(engine).run_test(size=(100, 24)) as pilot:
         await settle(pilot)
-        assert "Kind" in screen_text(pilot)
-        await press(pilot, "m", "down", "down", "down", "d")
-        assert "is of another kind" in screen_text(pilot) and isinstance(pilot.app.screen, PointsScreen)
-        await press(pilot, "escape", "d")
+        await press(pilot, "m", "down", "down", "down", "escape", "d")
         assert "Changes since point 9" in screen_text(pilot)
         await press(pilot, "escape", "m")
+        assert "d Compare with 9" in screen_text(pilot)
         del engine.list[3]
         await press(pilot, "u")
         assert "d Changes" in screen_text(pilot)

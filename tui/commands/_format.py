@@ -14,6 +14,7 @@ from engine.points import Part, RestorePoint
 from engine.results import Verdict
 from engine.text import human_age, human_size, json_path, message, printable, short_age, shown_path
 from tui.output import safe_text, table
+from tui.storagewords import volumes, whose
 
 UNKNOWN_SIZE = "-"
 STATUS_WORDS = {Status.CREATED: "created", Status.CHANGED: "changed", Status.TYPE: "of another type",
@@ -74,7 +75,7 @@ def marks(point: RestorePoint) -> str:
     tags."""
     words = ["newest"] * point.newest + ["pinned"] * point.pinned
     words += [printable(point.state)] if point.state != "ok" else []
-    words += [{"unknown": "not ours"}.get(point.owner, printable(point.owner))] if point.owner else []
+    words += [whose(point)] if point.owner else []
     return ", ".join(words + [f"#{printable(t)}" for t in point.tags])
 
 
@@ -90,13 +91,6 @@ def points_table(points: Sequence[RestorePoint], *, long_age: bool = False) -> l
         for row, point in zip(rows, points, strict=True):
             row.insert(5, volumes(point))
     return table(head, rows, right=(0, 3, 4))
-
-
-def volumes(point: RestorePoint) -> str:
-    """Return what a point is of, for people: the volumes of one that the storage keeps, else ``replica``."""
-    names = [message(part.volume) for part in point.parts]
-    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-    return f"{printable(point.backend)}: {', '.join(names[:2])}{more}" if names else printable(point.backend)
 
 
 def size(count: int | None) -> str:

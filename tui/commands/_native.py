@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import RefusedError, RollpointError, UsageError
 from engine.text import human_age, message, printable
 from tui.commands import Answer
-from tui.commands._format import label, local_time, point_json, server_time, volumes
+from tui.commands._format import label, local_time, point_json, server_time
+from tui.storagewords import volumes
 
 if TYPE_CHECKING:
     from engine.backend import NativePlan

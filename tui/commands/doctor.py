@@ -155,10 +155,11 @@ def _store(status: StoreStatus) -> Iterator[Finding]:
 
 def _storage(context: Context) -> Iterator[Finding]:
     """Yield how full what snapshots live in is, what is pending, and which backends cannot be asked."""
+    from tui.storagewords import level_hint, level_line
+
     levels, pending, troubles = context.engine.levels()
     for level in levels:
-        yield Finding("info" if level.state == "ok" else "warning", f"{level.backend}: {level.text}",
-                      "" if level.state == "ok" else "remove snapshots, or make room")
+        yield Finding("info" if level.state == "ok" else "warning", level_line(level), level_hint(level))
     yield from (Finding("warning", text) for text in pending)
     yield from (Finding("warning", f"{t.backend} cannot be asked: {t.reason}", t.hint) for t in troubles)
 

@@ -43,7 +43,8 @@ def run(context: Context, args: Namespace) -> Answer:
 
 def _of_storage(context: Context, request: SnapshotRequest, backend: str) -> Answer:
     """Take a point of what the storage snapshots: nothing is copied, so there is little to say."""
-    from tui.commands._format import label, point_json, volumes
+    from tui.commands._format import label, point_json
+    from tui.storagewords import volumes
 
     with context.job() as job:
         result = context.engine.snapshot(request, job, backend)

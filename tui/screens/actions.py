@@ -6,6 +6,7 @@ from engine.points import RestorePoint
 from engine.results import SnapshotResult
 from tui.places import Here
 from tui.screens.upkeep import Upkeep
+from tui.text import called
 
 _ABOUT_A_POINT = frozenset({"details", "changes", "rollback", "pin", "comment", "delete", "mark", "choose"})
 
@@ -54,10 +55,8 @@ class PointActions(Upkeep):
             return
         if marked is None or marked.id == point.id:
             self.app.push_screen(ChangesScreen(point))
-        elif marked.backend != point.backend:
-            self.say(f"Point {marked.number} is of another kind: the two cannot be compared.", "warn")
-        else:
-            older, newer = sorted((marked, point), key=lambda p: p.number)
+        else:       # also of two kinds: the engine says so where they have nothing in common
+            older, newer = sorted((marked, point), key=lambda p: (p.created, p.number))
             self.app.push_screen(ChangesScreen(older, newer))
 
     # --- taking and going back -----------------------------------------------------------------------------------
@@ -72,7 +71,7 @@ class PointActions(Upkeep):
     def _taken(self, result: SnapshotResult | None) -> None:
         if result is not None:
             self.select(result.point.id)
-            self.say(f"Point {result.point.number} was taken.")
+            self.say(f"Point {called(result.point)} was taken.")
         self.action_reload()
 
     def action_rollback(self) -> None:
@@ -111,7 +110,7 @@ class PointActions(Upkeep):
         self.app.push_screen(CommentScreen(point), entered)
 
     def _noted(self, point: RestorePoint, word: str) -> None:
-        self.say(f"Point {point.number} is {word}.")
+        self.say(f"Point {called(point)} is {word}.")
         self.action_reload()
 
     def action_delete(self) -> None:

@@ -16,7 +16,7 @@ from tui.changefacts import facts
 from tui.engine_api import EngineLike
 from tui.filediff import READ
 from tui.screens.entryactions import EntryActions
-from tui.text import content, path
+from tui.text import called, content, path
 from tui.widgets.fields import Fields
 from tui.widgets.fileview import FileDiffView
 from tui.widgets.keybar import Hint, KeyBar
@@ -108,7 +108,7 @@ class FileDiffScreen(EntryActions):
 
 
 def _name(point: RestorePoint | None) -> str:
-    return "now" if point is None else f"point {point.number}"
+    return "now" if point is None else f"point {called(point)}"
 
 
 def _find(engine: EngineLike, older: RestorePoint | None, newer: RestorePoint | None, name: bytes) -> _Found:

@@ -13,7 +13,7 @@ from engine.results import FileContent
 from tui.entrytext import facts
 from tui.filediff import READ
 from tui.screens.base import BaseScreen
-from tui.text import content, path
+from tui.text import called, content, path
 from tui.widgets.fileview import FileDiffView
 from tui.widgets.keybar import Hint, KeyBar
 
@@ -29,7 +29,7 @@ class FileScreen(BaseScreen[None]):
     def __init__(self, point: RestorePoint | None, entry: Entry) -> None:
         super().__init__()
         self._point, self._entry = point, entry
-        self._side = f"point {point.number}" if point is not None else "now"
+        self._side = f"point {called(point)}" if point is not None else "now"
 
     def compose(self) -> ComposeResult:
         """Header, path, content, keys."""

@@ -7,7 +7,7 @@ from textual.content import Content
 from engine.results import RollbackResult
 from tui.rollback_job import RunState
 from tui.rollback_registry import Run
-from tui.text import Line, content, error_lines, field, plural
+from tui.text import Line, called, content, error_lines, field, plural
 
 _SHOWN, _WARNINGS_SHOWN = 200, 100
 
@@ -16,7 +16,7 @@ def rollback_rows(result: RollbackResult, run: Run | None = None) -> list[Line]:
     """Return what a rollback came to: what was applied, whether it holds, how to undo it, whether to boot."""
     undone = run is not None and run.verb == "undo"
     done = "Undone: back at" if undone else "Rolled back to"
-    rows: list[Line] = [content((f"{done} point {result.point.number}", "good"),
+    rows: list[Line] = [content((f"{done} point {called(result.point)}", "good"),
                                 f": {plural(result.applied, 'change')} applied in {result.seconds:.1f} s.")]
     if result.verified:
         rows.append(content(("Verified: ", "good"), "every entry is as the point has it."))
@@ -46,7 +46,7 @@ def _boot_rows(result: RollbackResult) -> list[Line]:
 
 def _undo_rows(result: RollbackResult, run: Run | None) -> list[Line]:
     if result.safety_point is not None:
-        return [field("Undo", f"The state before it is point {result.safety_point.number}: roll back to that one to "
+        return [field("Undo", f"The state before it is point {called(result.safety_point)}: roll back to that one to "
                       "undo this.")]
     if run is None or run.verb == "undo":
         return []

@@ -11,14 +11,19 @@ from textual.containers import Container
 from textual.content import Content
 from textual.widgets import Input
 
+from engine.backends import Trouble
+from engine.dispatch import REPLICA
+from engine.errors import RollpointError
 from engine.points import RestorePoint
 from engine.results import StoreStatus
+from tui.engine_api import EngineLike
 from tui.health import age_note, store_line
-from tui.notices import banner_rows
+from tui.notices import banner_rows, storage_rows
 from tui.places import PLACES
-from tui.screens.actions import PointActions
 from tui.screens.base import FILTER
-from tui.text import Line, content, error_lines
+from tui.screens.storagewatch import StorageWatch
+from tui.storagewords import level_groups
+from tui.text import Line, Segment, called, content, error_lines
 from tui.widgets.details import DetailPane
 from tui.widgets.fields import Fields
 from tui.widgets.filterline import FilterLine
@@ -32,13 +37,14 @@ DAYS_FROM = 32
 """From this height on the list has a heading for each day."""
 
 
-class PointsScreen(PointActions):
-    """The list of points."""
+class PointsScreen(StorageWatch):
+    """The list of points: those of the store as soon as it is read, those of the storage when it has answered."""
 
     BINDINGS = [
         Binding("s", "take", show=False), Binding("d", "changes", show=False), Binding("r", "rollback", show=False),
         Binding("m,space", "mark", show=False), Binding("p", "pin", show=False), Binding("e", "comment", show=False),
         Binding("x", "delete", show=False), Binding("v", "verify", show=False), Binding("R", "recover", show=False),
+        Binding("K", "kind", show=False),
         FILTER, Binding("u,f5", "reload", show=False),
         Binding("escape", "clear", show=False), Binding("q", "app.quit", show=False),
         *(Binding(place.key, place.action, show=False) for place in PLACES)]
@@ -48,18 +54,19 @@ class PointsScreen(PointActions):
             ("p", "pin or unpin: pinned points are never removed by the rules"), ("e", "edit the comment"),
             ("x", "delete this point"), *((place.key, place.text) for place in PLACES), ("v", "verify the store"),
             ("R", "unfinished work: go on, undo, repair; cancel what is ordered"),
-            ("/", "filter as you type: words of number, date, comment, tags, owner, state"),
+            ("/", "filter as you type: words of number, date, comment, tags, kind, volume, owner, state"),
+            ("K", "points of one kind only (the replica's, ZFS's, LVM's ...): the next kind, then all again"),
             ("u, F5", "look again"), ("esc", "take filter and mark away"), ("q", "leave Rollpoint"))
-    NOTES = ("Marks before the number: * to compare with, N newest (the plain tree), P pinned, ! damaged, R an "
-             "interrupted rollback was going there.",
+    NOTES = ("Marks before the number: * to compare with, N newest (the plain tree), P pinned, ! damaged, M merging, "
+             "R an interrupted rollback was going there. Points that the storage keeps have no number.",
              "Own size is what deleting the point would free. Ages count from this machine's clock.", age_note())
 
     def __init__(self) -> None:
         super().__init__()
-        self.points: list[RestorePoint] = []
         self.status: StoreStatus | None = None
+        self._store_troubles: Sequence[Trouble] = ()
         self._seen: str | None = None
-        self._loading = self._again = False
+        self._loading = self._again = self._broken = False
 
     def compose(self) -> ComposeResult:
         """Header, status, banner, list and details, filter, keys."""
@@ -80,14 +87,16 @@ class PointsScreen(PointActions):
         take = [] if self.rollpoint.read_only else [Hint("s", "Take", "screen.take")]
         if not self.points:
             return [*([] if self.status is None else take), *ends[1:]]
-        word = f"Compare with {self.marked.number}" if self.marked is not None else "Changes"
+        word = f"Compare with {called(self.marked)}" if self.marked is not None else "Changes"
         found = [*take, Hint("d", word, "screen.changes"), Hint("r", "Roll back", "screen.rollback"),
                  Hint("m", "Mark", "screen.mark", 5)]
         if not self.rollpoint.read_only:
             found += [Hint("p", "Pin", "screen.pin", 3), Hint("e", "Comment", "screen.comment", 5),
                       Hint("x", "Delete", "screen.delete", 3)]
         places = [Hint(p.key, p.title, p.action, p.weight) for p in PLACES if not p.why_not(self.here())]
-        return [*found, *places, Hint("v", "Verify", "screen.verify", 3), *ends]
+        after = f"Only {self.next_kind}" if self.next_kind else "All kinds"
+        kinds = [Hint("K", after, "screen.kind", 3)] if len(self.kinds) > 1 else []
+        return [*found, *kinds, *places, Hint("v", "Verify", "screen.verify", 3), *ends]
 
     def on_mount(self) -> None:
         """Paint first, then read the store in a worker."""
@@ -99,43 +108,62 @@ class PointsScreen(PointActions):
     # --- loading -------------------------------------------------------------------------------------------------
 
     def action_reload(self) -> None:
-        """Read points and status again."""
+        """Read points and status again, and ask the storage again."""
+        self.ask_storage()
+        self._read_store()
+
+    def _read_store(self) -> None:
         if self._loading:
             self._again = True      # what is being read now may be older than what has just been done
             return
         self._loading, self._again = True, False
         engine = self.rollpoint.engine
-        self.ask("load", lambda: (engine.status(), engine.points()), self._loaded, self._load_failed)
+        self.ask("load", lambda: _read(engine), self._loaded, self._load_failed)
 
     def _look_again(self) -> None:
         if self.is_current:
-            self.action_reload()
+            self._read_store()
+            self.ask_storage_at_times()
 
     def _load_failed(self, error: BaseException) -> None:
-        self._loading = False
+        self._loading, self._broken = False, True
         self.query_one("#status", StatusLine).show([("The store cannot be read.", "bad")])
         self._say_instead(error_lines(error) + [Content(""), content(("Press u to look again.", "dim"))])
 
-    def _loaded(self, answer: tuple[StoreStatus, list[RestorePoint]]) -> None:
-        self._loading = False
+    def _loaded(self, answer: tuple[StoreStatus, list[RestorePoint], Sequence[Trouble]]) -> None:
+        self._loading = self._broken = False
         if self._again:
-            self.action_reload()
-        self.status, self.points = answer
+            self._read_store()
+        self.status, self.kept, self._store_troubles = answer
+        self.show_all()
+        self.announce()
+
+    def show_all(self) -> None:
+        """Show what is known now of store and storage."""
+        if self.status is None or self._broken:
+            return          # the store is being read, or what went wrong with it is shown
+        self.merge()
         if self.marked is not None:
             self.marked = next((p for p in self.points if p.id == self.marked.id), None)
         self._stand()
-        self.query_one("#banner", Banner).show(banner_rows(self.status))
         self._list()
         self.query_one("#keys", KeyBar).show(self._hints())
-        self.announce()
 
     def _stand(self) -> None:
-        """Say in the status line how the store stands."""
+        """Say in the status line how store and storage stand, and above the list what must not be overlooked."""
         status, line = self.status, self.query_one("#status", StatusLine)
-        if status is not None:
-            known = status.exists or bool(self.points)
-            line.show(store_line(status, self.points, self.rollpoint.now(), self.size.width - 2) if known
-                      else [("There is no store yet.", "")])
+        if status is None:
+            return
+        levels, pending, silent = self.levels
+        silent = [t for t in silent if t.backend not in {trouble.backend for trouble in self.found.troubles}]
+        only: list[Segment] = [(f"Only {self.kind}   ", "accent")] if self.kind else []
+        known = status.exists or bool(self.points)
+        line.show([*only, *store_line(status, self.kept or self.points, self.rollpoint.now(),
+                                      self.size.width - 2 - len("".join(text for text, _ in only)),
+                                      total=len(self.points), beside=level_groups(levels, pending))] if known
+                  else [("There is no store yet.", "")])
+        self.query_one("#banner", Banner).show([
+            *banner_rows(status), *storage_rows([*self._store_troubles, *self.found.troubles], silent, pending)])
 
     def _say_instead(self, rows: Sequence[Line]) -> None:
         self.query_one("#empty", Fields).show(rows)
@@ -149,13 +177,16 @@ class PointsScreen(PointActions):
     def _list(self) -> None:
         """Show the points that pass the filter; the cursor stays on its point, or next to where it was."""
         words = self.query_one(FilterLine).value
-        found = [p for p in self.points if matches(p, words)]
+        found = [p for p in self.points if self.kind in ("", p.backend) and matches(p, words)]
+        if not self.points and not self.answered:
+            self._say_instead([content("Asking the storage ...")])
+            return
         if not self.points:
             lost = self.status is not None and not self.status.exists and self.rollpoint.look_at_disks is not None
             self._say_instead(_welcome(self.rollpoint.root_shown, self.rollpoint.read_only, elsewhere=lost))
             return
         if not found:
-            self._say_instead([content(("No point has all these words.", "warn")),
+            self._say_instead([content((f"No point{self.kind and ' of '}{self.kind} has all these words.", "warn")),
                                content(("escape clears the filter", "dim"))])
             return
         rows = self.query_one("#points", RowList)
@@ -206,6 +237,8 @@ class PointsScreen(PointActions):
 
     def action_clear(self) -> None:
         """Show all points again; take the mark away."""
+        if self.kind:
+            self.show_kind("")
         if self.marked is not None:
             self._mark(None)
         if not self.query_one(FilterLine).clear_away():
@@ -220,7 +253,7 @@ class PointsScreen(PointActions):
             again = self.marked is not None and self.marked.id == point.id
             self._mark(None if again else point)
             self.say("The mark is gone: d compares with now." if again else
-                     f"Point {point.number} is marked: d on another point compares the two.")
+                     f"Point {called(point)} is marked: d on another point compares the two.")
 
     def _mark(self, point: RestorePoint | None) -> None:
         self.marked = point
@@ -236,6 +269,16 @@ class PointsScreen(PointActions):
     def back_from_place(self, _result: object) -> None:
         """Points may have changed meanwhile."""
         self.action_reload()
+
+
+def _read(engine: EngineLike) -> tuple[StoreStatus, list[RestorePoint], Sequence[Trouble]]:
+    """Ask for the store and its points (in a worker). A store that is missing or cannot be read is a trouble among
+    others, and no error, where the storage has points."""
+    status = engine.status()
+    try:
+        return status, engine.points(), ()
+    except RollpointError:
+        return status, [], [t for t in engine.listing().troubles if t.backend == REPLICA]
 
 
 def _welcome(root: str, read_only: bool, *, elsewhere: bool) -> list[Line]:

@@ -10,7 +10,7 @@ from engine.entries import Change, Status
 from engine.results import RollbackPlan
 from engine.text import human_age, shown_path
 from tui.summary import Summary, weight
-from tui.text import Line, Segment, content, count, field, plural, safe, size, stamp
+from tui.text import Line, Segment, called, content, count, field, plural, safe, size, stamp
 from tui.widgets.changerows import ChangeRows
 from tui.widgets.rows import RowSource
 from tui.widgets.scopes import WHOLE, scope_title
@@ -37,7 +37,7 @@ def preview_rows(plan: RollbackPlan, summary: Summary, now: datetime) -> list[Li
         rows.append(content(("Nothing differs from that point: there is nothing to roll back.", "good")))
         rows += finding_rows(plan, "warning")
     if plan.newer:
-        numbers = ", ".join(str(p.number) for p in plan.newer[:_NAMED]) + (" .." if len(plan.newer) > _NAMED else "")
+        numbers = ", ".join(called(p) for p in plan.newer[:_NAMED]) + (" .." if len(plan.newer) > _NAMED else "")
         rows.append(field("Forward", f"newer points ({numbers}) stay: rolling forward is possible"))
     rows.append(_stays(plan))
     rows += [field("Boot" if i == 0 else "", line) for i, line in enumerate(plan.boot[:_FEW])]

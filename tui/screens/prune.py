@@ -17,7 +17,7 @@ from engine.points import RestorePoint
 from engine.results import Fate, PruneResult, StoreStatus
 from tui.rules import shown_value, value_of
 from tui.screens.ruleedit import RuleEditing
-from tui.text import Segment, content, plural, size
+from tui.text import Segment, called, content, plural, size
 from tui.widgets.faterows import CalendarRows, FateRows
 from tui.widgets.keybar import Hint, KeyBar
 from tui.widgets.lineinput import LineInput
@@ -222,7 +222,7 @@ class PruneScreen(RuleEditing):
             wanted, engine = not point.pinned, self.rollpoint.engine
 
             def noted(found: RestorePoint) -> None:
-                self.say(f"Point {found.number} is {'pinned' if wanted else 'no longer pinned'}.")
+                self.say(f"Point {called(found)} is {'pinned' if wanted else 'no longer pinned'}.")
                 self._load()
 
             self.ask("note", lambda: engine.annotate(point, pinned=wanted), noted)

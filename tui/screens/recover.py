@@ -19,7 +19,7 @@ from tui.rollback_job import Runner
 from tui.screens.base import BaseDialog
 from tui.screens.run import RESULT, RUN, RunScreen
 from tui.screens.typed import TypedDialog
-from tui.text import Line, Segment, content, path, safe, stamp
+from tui.text import Line, Segment, called, content, path, safe, stamp
 from tui.widgets.confirm import ConfirmYes
 from tui.widgets.fields import Fields
 from tui.widgets.keybar import Hint, KeyBar
@@ -102,7 +102,7 @@ def _undo_row(safety: str, points: Sequence[RestorePoint]) -> Line:
         return content(("It cannot be undone: ", "warn"), "it took no safety point. Go on, and roll back to another "
                        "point afterwards if need be.")
     found = next((p for p in points if p.id == safety), None)
-    name = f"point {found.number}, taken {stamp(found.created)}" if found is not None else f"point {safety}"
+    name = f"point {called(found)}, taken {stamp(found.created)}" if found is not None else f"point {safety}"
     return content(("u", "strong"), f"  undo: return to safety {name}, before it began")
 
 

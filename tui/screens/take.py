@@ -18,7 +18,7 @@ from engine.events import Job
 from engine.points import RestorePoint
 from engine.results import SnapshotRequest, SnapshotResult
 from tui.screens.job import DONE, FORM, JobDialog
-from tui.text import Line, brief_age, clock_time, content, count, error_lines, field, plural, safe, shown, size
+from tui.text import Line, brief_age, called, clock_time, content, count, error_lines, field, plural, safe, shown, size
 from tui.widgets.checkline import CheckLine
 from tui.widgets.fields import Fields
 from tui.widgets.keybar import Hint
@@ -51,7 +51,7 @@ def fact_rows(settings: _Settings, points: Sequence[RestorePoint], now: datetime
     rows: list[Line] = [field(target.backend.capitalize(), target.text) for target in targets(settings)]
     if points:
         last = points[0]
-        rows.append(field("Last one", f"point {last.number}, {brief_age(last.age(now))}", *_held(last)))
+        rows.append(field("Last one", f"point {called(last)}, {brief_age(last.age(now))}", *_held(last)))
     else:
         rows.append(field("Last one", "none: this first one copies everything"))
     usual = usual_seconds(points)

@@ -10,7 +10,7 @@ from engine.events import Job
 from engine.points import RestorePoint
 from engine.results import VerifyReport
 from tui.screens.job import JobDialog
-from tui.text import Line, content, count, path, plural, safe, size
+from tui.text import Line, called, content, count, path, plural, safe, size
 from tui.widgets.checkline import CheckLine
 from tui.widgets.keybar import Hint
 
@@ -37,7 +37,7 @@ class VerifyScreen(JobDialog[VerifyReport]):
         yield Static("Looks whether the store holds what it says it holds. It changes nothing.", markup=False)
         yield CheckLine("Re-read all data and compare checksums (thorough, slow)", id="data")
         if self._point is not None:
-            yield CheckLine(f"Only point {self._point.number}", id="only")
+            yield CheckLine(f"Only point {called(self._point)}", id="only")
 
     def begin_form(self) -> None:
         """Begin at the first option."""

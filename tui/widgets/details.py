@@ -10,15 +10,17 @@ from textual.containers import VerticalScroll
 
 from engine.points import RestorePoint
 from engine.text import human_age
-from tui.text import Line, Segment, content, count, field, plural, safe, shown, size, stamp, standing
+from tui.storagewords import whose
+from tui.text import Line, Segment, called, content, count, field, plural, safe, shown, size, stamp, standing
 from tui.widgets.docrows import other_rows
 from tui.widgets.fields import Fields
+from tui.widgets.partrows import part_rows
 
 
 def detail_rows(point: RestorePoint, now: datetime, *, full: bool = True) -> list[Line]:
     """Return what is known about a point, the important first. Not `full`: short lists, no excludes."""
     doc = point.doc
-    title, age = (f"Point {point.number}", "head"), human_age(point.age(now))
+    title, age = (f"Point {called(point)}", "head"), human_age(point.age(now))
     rows: list[Line] = [content(title, "  " + stamp(point.created), ("" if full else f"  {age}", "dim"))]
     if full:
         rows.append(field("Age", age))
@@ -26,6 +28,7 @@ def detail_rows(point: RestorePoint, now: datetime, *, full: bool = True) -> lis
     rows += [field("Problem" if i == 0 else "", (p, "bad")) for i, p in enumerate(point.problems)]
     rows.append(field("Comment", (point.comment, "") if point.comment else ("none", "dim")))
     rows.append(field("Taken", *_taken(point)))
+    rows += part_rows(point, full=full)
     rows += _counts(doc)
     if full:
         why = "freed when it is deleted" if point.own_bytes is not None else (
@@ -51,6 +54,8 @@ def _spread(parts: list[Segment]) -> list[Segment]:
 def _taken(point: RestorePoint) -> list[Segment]:
     doc = point.doc
     parts: list[Segment] = []
+    if point.owner:
+        parts.append((f"by {whose(point)}" if point.owner != "unknown" else "not by us, nobody knows by whom", "warn"))
     if doc.get("taken_by"):
         parts.append((f"by {shown(doc['taken_by'])}", ""))
     if doc.get("reason"):

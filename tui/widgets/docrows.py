@@ -26,7 +26,7 @@ def other_rows(doc: Mapping[str, Any]) -> list[Line]:
         if key in KNOWN or value is None or value == "" or value == [] or value == {}:
             continue
         label = _LABELS.get(key, safe(key).replace("_", " ").capitalize())
-        lines = list(_lines(value))
+        lines = list(value_lines(value))
         rows.append(_labelled(label, lines[0]))
         rows += [field("", text) for text in lines[1:_LINES]]
         if len(lines) > _LINES:
@@ -39,11 +39,11 @@ def _labelled(label: str, text: str) -> Line:
     return field(label, text) if len(label) <= 10 else Field(label, content(text), len(label) + 1)
 
 
-def _lines(value: object) -> Iterator[str]:
-    """A value line by line: texts of several lines as they are, one line for each item of a list or mapping."""
+def value_lines(value: object) -> Iterator[str]:
+    """Yield a value line by line: texts of several lines as they are, one line for each item of a list or mapping."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            first, *rest = list(_lines(inner)) or [""]
+            first, *rest = list(value_lines(inner)) or [""]
             yield f"{safe(key)}: {first}"
             yield from (f"  {line}" for line in rest)
     elif isinstance(value, list | tuple):

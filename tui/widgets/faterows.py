@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 
 from engine.results import Fate
 from engine.text import short_age
-from tui.text import Segment, count, fit, plural, safe, size, stamp
+from tui.text import Segment, called, count, fit, plural, safe, size, stamp
 from tui.widgets.rows import Row
 
 _WIDE, _MIDDLE = 90, 60
@@ -52,7 +52,7 @@ class FateRows:
         fate = self.fates[index]
         point = fate.point
         word = ("stays", "good") if fate.keep else ("would be REMOVED", "bad")
-        return [(f"Point {point.number} ", "strong"), word, (f": {safe(fate.rule)}", ""),
+        return [(f"Point {called(point)} ", "strong"), word, (f": {safe(fate.rule)}", ""),
                 (f"   {stamp(point.created)}   own size {size(point.own_bytes)}", "dim"),
                 (f"   {safe(point.comment)}" if point.comment else "", "")]
 
@@ -103,7 +103,7 @@ class CalendarRows:
         monday = self._weeks[index]
         found = [f for day in range(7) for f in self.days.get(monday + timedelta(days=day), [])]
         gone = [f for f in found if not f.keep]
-        numbers = ", ".join(str(f.point.number) for f in gone)
+        numbers = ", ".join(called(f.point) for f in gone)
         return [(f"{monday:%G week %V}: ", "strong"), (f"{plural(len(found) - len(gone), 'point')} stay", "good"),
                 (f", {count(len(gone))} go: {numbers}" if gone else ", none goes", "bad" if gone else "dim"),
                 ("   3 stay  3-1 one of four goes  -2 both go  . none", "dim")]

@@ -8,7 +8,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from engine.points import RestorePoint
-from tui.text import brief_age, content, fit, path, stamp
+from tui.text import brief_age, called, content, fit, path, stamp
 
 
 class PlaceLine(Widget):
@@ -31,7 +31,7 @@ class PlaceLine(Widget):
         if self._point is None or self._now is None:
             return Content("")
         width, point = self.size.width, self._point
-        name = f"Point {point.number}"
+        name = f"Point {called(point)}"
         short = point.created.astimezone().strftime("%m-%d %H:%M")
         marks = "  DAMAGED" if point.state != "ok" else "  newest" if point.newest else ""
         if self.size.height > 1:

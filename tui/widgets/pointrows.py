@@ -6,10 +6,16 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from rich.cells import cell_len
+
 from engine.points import RestorePoint
 from engine.text import short_age
+from tui.storagewords import by, of_storage, short_volumes, snapshot_name, whose
 from tui.text import Segment, fit, marks, safe, shown, size
 from tui.widgets.rows import Row
+
+_VOLUME = 18
+"""So many cells the names of volumes may take."""
 
 
 class Column(NamedTuple):
@@ -75,6 +81,10 @@ class PointRows:
             found = []      # points of VMs have none
         if len({p.backend for p in points}) > 1:
             found.append(Column("Kind", 7, lambda p: safe(p.backend), plain("dim"), 2))
+        of = [short_volumes(p) for p in points if p.parts]
+        if of:
+            room = max(8, min(_VOLUME, max(map(cell_len, of))))
+            found.append(Column("Volume", room, short_volumes, plain(""), 2))
         if not self.days:
             found.append(Column("Date", 10, lambda p: local(p.created).strftime("%Y-%m-%d"), plain(""), 1))
         found.append(Column("Time", 5, lambda p: local(p.created).strftime("%H:%M"), plain(""), 1))
@@ -83,6 +93,8 @@ class PointRows:
         if any(p.state != "ok" for p in points):
             found.append(Column("State", 8, lambda p: "" if p.state == "ok" else safe(p.state).upper(),
                                 lambda p: "dim" if p.state == "ok" else "bad", 4))
+        if any(p.owner for p in points):
+            found.append(Column("Owner", 9, whose, plain("dim"), 6))
         if any(p.doc.get("reason") for p in points):
             found.append(Column("Why", 8, lambda p: shown(p.doc.get("reason", "")), plain("dim"), 7))
         if len({str(p.doc.get("taken_by", "")) for p in points}) > 1:
@@ -118,12 +130,20 @@ class PointRows:
         look = "bad" if point.state != "ok" else "good" if point.newest else "accent"
         out: list[Segment] = [("*" if point.id == self.marked else " ", "warn"),
                               (marks(point, self._going_back) + " ", look)]
-        out += [(fit(c.text(point), c.width, right=c.right) + _gap(c), c.look(point)) for c in self.columns(width)]
-        used = sum(len(text) for text, _ in out)
-        comment = safe(point.comment)
+        columns = self.columns(width)
+        out += [(fit(c.text(point), c.width, right=c.right) + _gap(c), c.look(point)) for c in columns]
+        comment, look, notes = safe(point.comment), "", [f"#{safe(tag)}" for tag in point.tags]
+        if of_storage(point):
+            there = {c.title for c in columns}
+            if point.state != "ok" and "State" not in there:    # must not go unseen where its column does
+                out.append((safe(point.state).upper() + " ", "bad"))
+            if not comment:
+                comment, look = snapshot_name(point), "dim"
+            notes += [by(point)] if point.owner and "Owner" not in there else []
+        used = sum(cell_len(text) for text, _ in out)
         between = " " if comment else ""
-        tags = between + " ".join(f"#{safe(tag)}" for tag in point.tags) if width - used > len(comment) + 8 else ""
-        return [*out, (fit(comment, min(len(comment), max(0, width - used - 1))), ""), (tags, "dim")]
+        more = between + " ".join(notes) if width - used > len(comment) + 8 else ""
+        return [*out, (fit(comment, min(cell_len(comment), max(0, width - used - 1))), look), (more, "dim")]
 
 
 def _gap(column: Column) -> str:
@@ -135,11 +155,12 @@ def _short_date(column: Column) -> Column:
 
 
 def matches(point: RestorePoint, words: str) -> bool:
-    """Whether a point has every word (case ignored) in its number, id, date, comment, tags, kind, state, owner or
-    reason."""
+    """Whether a point has every word (case ignored) in its number, id, date, comment, tags, kind, state, owner,
+    reason, or in the names of its volumes and snapshots."""
     local = point.created.astimezone()
     text = " ".join((str(point.number), point.id, local.strftime("%Y-%m-%d %H:%M %A %B"), safe(point.comment),
                      " ".join(map(safe, point.tags)), point.state, point.backend, "newest" if point.newest else "",
                      "pinned" if point.pinned else "", shown(point.doc.get("reason", "")),
-                     shown(point.doc.get("taken_by", ""))))
+                     shown(point.doc.get("taken_by", "")), whose(point),
+                     *(f"{safe(part.volume)} {safe(part.snapshot)}" for part in point.parts)))
     return all(word in text.lower() for word in words.lower().split())
