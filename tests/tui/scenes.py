@@ -31,7 +31,7 @@ ODD_VM = ("V", "slash", *"web01", "enter", "down", "enter")
 """To the VM that has hostile texts wherever a string can be."""
 WRITES = frozenset({"snapshot", "rollback", "resume", "undo", "prune", "delete", "annotate", "restore", "repair",
                     "save_rules", "order", "take_order_back", "vm_settle", "vm_take", "vm_take_disks",
-                    "vm_bring_back_config", "vm_restore_disks"})
+                    "vm_bring_back_config", "vm_restore_disks", "set_back"})
 """The verbs that change something."""
 
 
@@ -122,6 +122,11 @@ def _storage(engine: FakeEngine) -> None:
     engine.waiting = (engine.vm_text or "vg/root merges when it is next activated",)
 
 
+def _held(engine: FakeEngine) -> None:
+    _storage(engine)
+    engine.native_blocked = engine.vm_text or "tank/home@a has a hold"
+
+
 def _etc(engine: FakeEngine) -> Screen[Any]:
     return BrowseScreen(engine.list[0], b"etc", b"fstab")
 
@@ -204,6 +209,11 @@ SCENES = (
     Scene("rollback no", (*AGREE, *"no", "enter"), "RollbackScreen", "Nothing was done"),
     Scene("rollback done", (*AGREE, *YES), "RollbackScreen", "Verified", says=False),
     Scene("rollback differs", (*AGREE, *YES), "RollbackScreen", "NOT AS RECORDED", set_up=_different),
+    Scene("two ways back", ("g", "r"), "WaysScreen", "[By content]", set_up=_storage),
+    Scene("a way that is blocked", ("g", "r", "tab"), "WaysScreen", "BLOCKED", set_up=_held),
+    Scene("set volumes back", ("g", "r", "n", "enter"), "NativeScreen", "for good?", set_up=_storage),
+    Scene("volumes set back", ("g", "r", "n", "enter", *YES), "NativeScreen", "were set back", set_up=_storage),
+    Scene("by content", ("g", "r", "enter", "enter"), "RollbackScreen", "It will", set_up=_storage),
     Scene("take", ("s",), "TakeScreen", "Take a restore point", says=False),
     Scene("taking", ("s", "enter"), "TakeScreen", "Copying", held=True),
     Scene("quit while taking", ("s", "enter", "ctrl+c"), "QuitScreen", "Not finished yet", says=False, held=True),

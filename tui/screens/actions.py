@@ -6,8 +6,10 @@ from engine.points import RestorePoint
 from engine.results import SnapshotResult
 from tui.places import Here
 from tui.screens.upkeep import Upkeep
+from tui.storagewords import of_storage
 from tui.text import called
 
+_OF_VMS = frozenset({"vms", "vmdisks"})
 _ABOUT_A_POINT = frozenset({"details", "changes", "rollback", "pin", "comment", "delete", "mark", "choose"})
 
 
@@ -26,6 +28,9 @@ class PointActions(Upkeep):
         why = super().why_not(action)
         if not why and action in _ABOUT_A_POINT and self.point() is None:
             return "There is no point under the cursor."
+        point = self.point()
+        if not why and action == "rollback" and point is not None and point.backend in _OF_VMS:
+            return "A point of VMs is brought back where the VMs are: press V."
         return why
 
     def here(self) -> Here:
@@ -77,10 +82,12 @@ class PointActions(Upkeep):
     def action_rollback(self) -> None:
         """Roll back to the point."""
         from tui.screens.rollback import RollbackScreen
+        from tui.screens.ways import WaysScreen
 
         point = self._chosen_point("rollback")
         if point is not None:
-            self.app.push_screen(RollbackScreen(point, self.rollpoint.make_runner()), lambda _: self.action_reload())
+            screen = WaysScreen if of_storage(point) else RollbackScreen
+            self.app.push_screen(screen(point, self.rollpoint.make_runner()), lambda _: self.action_reload())
 
     # --- notes and removal ---------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from tui.rollback_job import Runner, boot_order
 from tui.screens.outcome import ordered_rows
 from tui.screens.preview import BootRows, confirm_rows, preview_rows, preview_views, safety_rows
 from tui.screens.run import RESULT, RUN, RunScreen
+from tui.storagewords import of_storage
 from tui.summary import Summary, summarize
 from tui.text import Line, Segment, content, error_lines, point_title
 from tui.widgets.checkline import CheckLine
@@ -167,6 +168,8 @@ class RollbackScreen(RunScreen):
 
     def _adopting(self) -> list[Hint]:
         """The keys that take other file systems, where something forbids the rollback or they were taken."""
+        if of_storage(self._point):
+            return []       # its snapshots are of the volumes that are here, and of no others
         blocked = self._planned is not None and self._planned.plan.blocked
         adopt = [Hint("A", "Do not adopt" if self._adopt else "Adopt", "screen.adopt", 2)] * (blocked or self._adopt)
         return [*([Hint("M", "Directories", "screen.merge")] if self._mergeable else []), *adopt]
@@ -179,8 +182,8 @@ class RollbackScreen(RunScreen):
         return (*self._planned.plan.missing, *self._planned.plan.merged)
 
     def _other_time(self) -> list[Hint]:
-        """The key for now or the next boot, where the system that runs here is rolled back."""
-        if self._planned is None or self._planned.plan.root != "/":
+        """The key for now or the next boot, where the system that runs here is rolled back to a point of the store."""
+        if self._planned is None or self._planned.plan.root != "/" or of_storage(self._point):
             return []
         return [Hint("tab", "Now" if self._at_boot else "At next boot", "screen.turn")]
 
