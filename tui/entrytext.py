@@ -80,8 +80,10 @@ def differs(old: Entry | None, new: Entry | None) -> list[Segment]:
 def story(listing: Listing, index: int) -> list[Segment]:
     """Return what happened to a name over the points, in words, the newest first."""
     numbers, events = listing.numbers, listing.events(index)
-    if not numbers or listing.names[index].life is None:
-        return [("in no point", "warn")]
+    if listing.names[index].life is None:
+        return [("in no point" if numbers else "not in this point", "warn")]
+    if not numbers:
+        return [("snapshots have no catalog: no bars over all points", "dim")]
     if not events:
         return [("the same in every point", "dim")]
     parts: list[Segment] = []

@@ -256,7 +256,7 @@ class FakeEngine(FakeStorage, FakeVms):
     def boot_of(self, point: RestorePoint) -> BootShown:
         self._enter("boot")
         self._find(point)
-        if self.no_boot_pieces:
+        if self.no_boot_pieces or self.kept_by_storage(point):
             raise RefusedError(f"point {point.id} holds no boot pieces", hint="choose a point that has them")
         return fake_boot.shown(self.boot_text, self.boot_damage)
 

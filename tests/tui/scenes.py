@@ -143,6 +143,10 @@ def _hostile_history(engine: FakeEngine) -> Screen[Any]:
     return HistoryScreen(engine.tree.directories[b"srv"][0].spans[-1].entry.path)
 
 
+def _snapshot(engine: FakeEngine) -> Screen[Any]:
+    return BrowseScreen(engine.storage[0], b"srv")
+
+
 def _find(_: FakeEngine) -> Screen[Any]:
     return FindScreen()
 
@@ -215,6 +219,9 @@ SCENES = (
     Scene("volumes set back", ("g", "r", "n", "enter", *YES), "NativeScreen", "were set back", set_up=_storage),
     Scene("by content", ("g", "r", "enter", "enter"), "RollbackScreen", "It will", set_up=_storage),
     Scene("take", ("s",), "TakeScreen", "Take a restore point", says=False),
+    Scene("take with ZFS", ("s", "tab", "tab", "tab", "right"), "TakeScreen", "copies nothing", says=False,
+          set_up=_storage),
+    Scene("delete one of the storage's", ("g", "x"), "DeleteScreen", "the clone", set_up=_storage),
     Scene("taking", ("s", "enter"), "TakeScreen", "Copying", held=True),
     Scene("quit while taking", ("s", "enter", "ctrl+c"), "QuitScreen", "Not finished yet", says=False, held=True),
     Scene("taken", ("s", "enter"), "TakeScreen", "was taken"),
@@ -297,6 +304,7 @@ SCENES = (
     Scene("a file", ("enter",), "FileScreen", "content of", opens=_srv),
     Scene("difference to now", ("c",), "FileDiffScreen", "fstab", opens=_etc, says=False),
     Scene("marked and restored", ("space", "w"), "RestoreScreen", "Restore", opens=_srv, says=False),
+    Scene("browse a snapshot", (), "BrowseScreen", "esc", opens=_snapshot, set_up=_storage),
     Scene("history", (), "HistoryScreen", "nginx", opens=_history, says=False),
     Scene("history of an odd name", (), "HistoryScreen", "/srv/", opens=_hostile_history),
     Scene("find", (*"conf", "enter"), "FindScreen", "conf", opens=_find, says=False),

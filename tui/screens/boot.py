@@ -19,6 +19,7 @@ from tui.engine_api import EngineLike
 from tui.places import Here
 from tui.screens.base import BaseScreen
 from tui.screens.bytes import Pair, PairScreen, both, sided
+from tui.storagewords import of_storage
 from tui.text import content, point_title
 from tui.widgets.bootrows import AreaRows, FactRows, LayoutRows
 from tui.widgets.keybar import Hint, KeyBar
@@ -199,6 +200,8 @@ def _ask(engine: EngineLike, point: RestorePoint | None) -> Against:
         shown = engine.boot_of(point) if point is not None else None
     except RollpointError as error:
         reasons.append(error.message)
+    if point is not None and of_storage(point):
+        point = None        # nor has it anything else of the disks: those of now are shown alone
     try:
         layout = engine.boot_layout(point)
     except RollpointError as error:

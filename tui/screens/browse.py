@@ -16,7 +16,9 @@ from engine.entries import Kind
 from engine.points import RestorePoint
 from tui.entrytext import differs, facts, story
 from tui.listing import ORDERS, Arranged, Listing, Loaded, Tally, View, arrange, load
+from tui.plainlisting import NO_BARS, load_plain, start_of
 from tui.screens.browseactions import BrowseActions
+from tui.storagewords import of_storage
 from tui.text import Line, Segment, content, count, error_lines, path, plural
 from tui.widgets.browserows import BrowseRows
 from tui.widgets.fields import Fields
@@ -70,6 +72,9 @@ class BrowseScreen(BrowseActions):
     def __init__(self, point: RestorePoint, path: bytes = b"", name: bytes | None = None) -> None:
         super().__init__()
         self.point = point
+        self.plain = of_storage(point)
+        if self.plain and name is None:
+            path = path or start_of(point)
         self.points: list[RestorePoint] = [point]
         self.view = View(point.number)
         self.listing: Listing | None = None
@@ -103,10 +108,12 @@ class BrowseScreen(BrowseActions):
     def _go(self, inside: bytes) -> None:
         """Open another directory of the same point."""
         self._wanted = inside
-        engine, backend, view = self.rollpoint.engine, self.point.backend, self._fresh(inside)
+        engine, point, view = self.rollpoint.engine, self.point, self._fresh(inside)
+        known = self.points if self.listing is not None else ()
         if self.listing is not None:
             self.query_one("#status", StatusLine).show([(f"Reading {path(inside)} ...", "dim")])
-        self.ask("listing", lambda: load(engine, backend, inside, view), self._loaded, self._load_failed)
+        self.ask("listing", lambda: load_plain(engine, point, known, inside, view) if self.plain else
+                 load(engine, point.backend, inside, view), self._loaded, self._load_failed)
 
     def _fresh(self, inside: bytes) -> View:
         """The view of a directory that is opened or read again."""
@@ -300,9 +307,14 @@ class BrowseScreen(BrowseActions):
 
     def action_step(self, by: int) -> None:
         """Look at the point before or after."""
-        numbers = [p.number for p in self.points]
-        at = numbers.index(self.point.number) + by if self.point.number in numbers else len(numbers) - 1
-        if 0 <= at < len(numbers):
+        ids = [p.id for p in self.points]
+        at = ids.index(self.point.id) + by if self.point.id in ids else len(ids) - 1
+        if 0 <= at < len(ids) and self.plain:
+            self.point = self.points[at]
+            self.marked.clear()         # those were of the point that is left
+            self._show_place(self._wanted)
+            self._go(self._wanted)
+        elif 0 <= at < len(ids):
             self._visit(self.points[at])
         else:
             self.say("This is the oldest point." if by < 0 else "This is the newest point.", "dim")
@@ -311,6 +323,9 @@ class BrowseScreen(BrowseActions):
         """Go to the next or the previous point in which something happened to the name under the cursor."""
         found = self.current()
         if found is None or self.listing is None:
+            return
+        if self.plain:
+            self.say(f"It is not known which points changed it: {NO_BARS}.", "warn")
             return
         numbers = [self.listing.numbers[event.index] for event in self.listing.events(found[0])]
         ahead = [n for n in numbers if (n > self.point.number if by > 0 else n < self.point.number)]

@@ -7,7 +7,7 @@ from engine.points import RestorePoint
 from tui.entrytext import both_sides, story
 from tui.listing import Listing, Name
 from tui.screens.entryactions import EntryActions
-from tui.text import content, path, point_title
+from tui.text import called, content, path, point_title
 from tui.widgets.browserows import BrowseRows
 from tui.widgets.rows import RowList
 
@@ -19,6 +19,7 @@ class BrowseActions(EntryActions):
     points: list[RestorePoint]
     listing: Listing | None
     marked: dict[bytes, None]
+    plain: bool         # whether the point has no catalog
 
     @property
     def rows(self) -> RowList:
@@ -47,7 +48,7 @@ class BrowseActions(EntryActions):
         found = self.current()
         entry = found[1].at(self.point.number) if found is not None else None
         if found is not None and entry is None:
-            self.say(f"{path(self._any(found[1]).path)} is not in point {self.point.number}.", "warn")
+            self.say(f"{path(self._any(found[1]).path)} is not in point {called(self.point)}.", "warn")
         return entry
 
     def _any(self, one: Name) -> Entry:
@@ -102,26 +103,29 @@ class BrowseActions(EntryActions):
     def action_compare_before(self) -> None:
         """The point's entry against the one of the point before."""
         found = self.current()
-        before = [p for p in self.points if p.number < self.point.number]
+        ids = [p.id for p in self.points]
+        before = self.points[:ids.index(self.point.id)] if self.point.id in ids else []
         if not before:
             self.say("This is the oldest point.", "dim")
+        elif found is not None and self.plain:
+            self.open_difference(before[-1], self.point, self._any(found[1]))
         elif found is not None:
             self._compare(before[-1], self.point, found[1].at(before[-1].number), found[1].at(self.point.number))
 
     def _compare(self, older: RestorePoint, newer: RestorePoint | None, old: Entry | None, new: Entry | None) -> None:
-        word = f"point {newer.number}" if newer is not None else "now"
+        word = f"point {called(newer)}" if newer is not None else "now"
         entry = new or old
         if entry is None:
-            self.say(f"It is neither in point {older.number} nor in {word}.", "warn")
+            self.say(f"It is neither in point {called(older)} nor in {word}.", "warn")
         elif entry.kind is not Kind.DIR and compare(old, new) is None:
-            self.say(f"It is the same in point {older.number} and {word}.")
+            self.say(f"It is the same in point {called(older)} and {word}.")
         else:
             self.open_difference(older, newer, entry)
 
     def action_history(self) -> None:
         """All versions."""
         found = self.current()
-        if found is not None and found[1].life is None:
+        if found is not None and found[1].life is None and not self.plain:
             self.say("No point has it: it has no history yet.", "warn")
         elif found is not None:
             self.open_history(self._any(found[1]).path, self.point)

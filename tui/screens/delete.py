@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from textual.content import Content
 
+from engine.backend import Losses
 from engine.events import Job
 from engine.points import RestorePoint
 from engine.results import PruneResult
+from tui.screens.job import FORM
 from tui.screens.typed import TypedDialog
-from tui.text import Line, content, field, plural, point_title, safe, size
+from tui.storagewords import of_storage, whose
+from tui.text import Line, content, error_lines, field, plural, point_title, safe, size
+from tui.widgets.confirm import ConfirmYes
+from tui.widgets.fields import Fields
+from tui.widgets.keybar import Hint, KeyBar
+from tui.widgets.partrows import part_rows
 
 
 def removal_rows(result: PruneResult) -> list[Line]:
@@ -17,6 +24,19 @@ def removal_rows(result: PruneResult) -> list[Line]:
     rows: list[Line] = [content((removed, "good"), f", {size(result.freed)} freed.")]
     rows += [content((f"{safe(point)} could not be removed: ", "bad"), why) for point, why in result.failed]
     return rows
+
+
+def loss_rows(losses: Losses | None) -> list[Line]:
+    """Return what deleting points of the storage comes to: what it frees, what goes with them or forbids it."""
+    if losses is None:
+        return []
+    freed = size(losses.freed) if losses.freed is not None else "the storage cannot say"
+    rows: list[Line] = []
+    for finding in losses.findings:
+        label, look = {"blocker": ("BLOCKED", "bad"), "warning": ("Warning", "warn")}.get(finding.level, ("Note", ""))
+        rows.append(field(label, (finding.text, look)))
+        rows += [field("", (finding.hint, "dim"))] if finding.hint else []
+    return [*rows, field("Frees", (freed, "strong"), ("  as the storage works it out", "dim"))]
 
 
 class DeleteScreen(TypedDialog[PruneResult]):
@@ -31,10 +51,66 @@ class DeleteScreen(TypedDialog[PruneResult]):
     def __init__(self, point: RestorePoint, others: int) -> None:
         super().__init__()
         self.point, self._others = point, others
+        self._may = True        # whether yes can be typed
+
+    def begin_form(self) -> None:
+        """Ask the storage what goes with a point of its own; yes can be typed once that is known."""
+        engine, point = self.rollpoint.engine, self.point
+        if not of_storage(point):
+            super().begin_form()
+            return
+        self._may = self.query_one(ConfirmYes).display = False
+        self.query_one("#keys", KeyBar).show(self.hints())
+        self.set_focus(None)
+        self.ask("losses", lambda: engine.losses([point]).get(point.backend), self._lost, self._not_known)
+
+    def _lost(self, losses: Losses | None) -> None:
+        self.query_one("#explain-text", Fields).show([*self._of_storage(), *loss_rows(losses)])
+        if losses is None or not losses.blocked:
+            self._ask()
+
+    def _not_known(self, error: BaseException) -> None:
+        self.query_one("#explain-text", Fields).show([
+            *self._of_storage(), content(("What goes with it cannot be said:", "warn")), *error_lines(error)])
+        self._ask()
+
+    def _ask(self) -> None:
+        self._may = self.query_one(ConfirmYes).display = True
+        self.query_one("#keys", KeyBar).show(self.hints())
+        if self.stage == FORM:
+            self.query_one(ConfirmYes).start()
+
+    def hints(self) -> list[Hint]:
+        """The keys of the stage: without yes where it cannot be typed."""
+        found = super().hints()
+        return found if self.stage != FORM or self._may else found[-1:]
+
+    def action_begin(self, typed: str) -> None:
+        """There is nothing to agree to before it is known what goes."""
+        if self._may:
+            super().action_begin(typed)
+
+    def prepare(self) -> bool:
+        """Only what can be agreed to."""
+        return self._may
+
+    def _of_storage(self) -> list[Line]:
+        """Which point of the storage, and whose it is."""
+        point = self.point
+        rows: list[Line] = [content(*point_title(point, self.rollpoint.now(), "Point")),
+                            field("Comment", point.comment or "none"), *part_rows(point, full=False), Content("")]
+        if point.owner:
+            who = "another program" if point.owner == "unknown" else whose(point)
+            rows.append(content((f"It was taken by {who}, which may count on it.", "warn")))
+        if point.pinned:
+            rows.append(content(("It is pinned: the retention rules would keep it.", "warn")))
+        return rows
 
     def explain(self) -> list[Line]:
         """Which point, and what it means for the others."""
         point = self.point
+        if of_storage(point):
+            return [*self._of_storage(), content(("Asking the storage what goes with it ...", "dim"))]
         rows: list[Line] = [content(*point_title(point, self.rollpoint.now(), "Point")),
                 field("Comment", point.comment or "none"), field("Own size", size(point.own_bytes)), Content("")]
         if point.pinned:

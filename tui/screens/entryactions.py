@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from engine.entries import Entry, Kind
 from engine.points import RestorePoint
 from tui.screens.base import BaseScreen
+from tui.storagewords import of_storage
 
 
 class EntryActions(BaseScreen[None]):
@@ -45,9 +46,13 @@ class EntryActions(BaseScreen[None]):
             self.app.push_screen(FileDiffScreen(older, newer, entry.path))
 
     def open_history(self, path: bytes, point: RestorePoint | None) -> None:
-        """Show the versions of a path."""
+        """Show the versions of a path; only the catalog of the replica knows them."""
+        from tui.plainlisting import no_history
         from tui.screens.history import HistoryScreen
 
+        if point is not None and of_storage(point):
+            self.say(no_history(point), "warn")
+            return
         self.app.push_screen(HistoryScreen(path, point))
 
     def open_browse(self, point: RestorePoint, path: bytes) -> None:

@@ -136,7 +136,8 @@ class ElsewhereScreen(JobDialog[RestoreResult]):
         with VerticalScroll(id="explain", can_focus=False):
             yield Fields([field("From", *point_title(self._point, self.rollpoint.now())), *subject(self._paths)])
         yield Static("Into which directory of this machine? It is made if missing.", markup=False, id="whereto")
-        yield LineInput(placeholder=f"/root/point-{self._point.number}", max_length=1000, id="dest")
+        name = self._point.number or self._point.backend
+        yield LineInput(placeholder=f"/root/point-{name}", max_length=1000, id="dest")
         yield Fields(id="why")
         yield ConfirmYes("Copy into it all the same?", id="confirm")
 

@@ -14,15 +14,19 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Input, Static
 
+from engine.dispatch import REPLICA
 from engine.events import Job
 from engine.points import RestorePoint
 from engine.results import SnapshotRequest, SnapshotResult
 from tui.screens.job import DONE, FORM, JobDialog
+from tui.storagewords import of_storage
 from tui.text import Line, brief_age, called, clock_time, content, count, error_lines, field, plural, safe, shown, size
 from tui.widgets.checkline import CheckLine
+from tui.widgets.choiceline import ChoiceLine
 from tui.widgets.fields import Fields
 from tui.widgets.keybar import Hint
 from tui.widgets.lineinput import LineInput
+from tui.widgets.partrows import part_rows
 
 _LAST = 3
 _Settings = Sequence[tuple[str, str, str]]
@@ -65,6 +69,17 @@ def fact_rows(settings: _Settings, points: Sequence[RestorePoint], now: datetime
     return rows
 
 
+def storage_rows(settings: _Settings, backend: str) -> list[Line]:
+    """Return what a point that the storage makes will be of, and what it is not: another copy."""
+    named = {"zfs": "zfs.datasets", "lvm": "lvm.volumes", "btrfs": "btrfs.subvolumes"}.get(backend, "")
+    volumes = next((value for key, value, _ in settings if key == named), "auto")
+    every = volumes == "auto"
+    return [field(backend.upper(), "of ", ("all that the running system has mounted" if every else volumes, "strong")),
+            field("It takes", "a moment: the storage copies nothing"),
+            field("It holds", "each volume whole, databases and what is otherwise left out as well"),
+            field("Beware", ("it lies on the same disks as the volumes, and goes with them", "warn"))]
+
+
 def _held(point: RestorePoint) -> list[tuple[str, str]]:
     """What a point's document says that it holds."""
     counts, sources = point.doc.get("counts"), point.doc.get("sources")
@@ -95,13 +110,15 @@ class TakeScreen(JobDialog[SnapshotResult]):
                   Hint("space", "Switch", weight=2))
     BINDINGS = [Binding("pageup", "page(-1)", show=False), Binding("pagedown", "page(1)", show=False)]
     KEYS = (("enter", "take the point"), ("tab", "go to the next field"), ("space", "switch the pin"),
+            ("left, right", "on the line of backends: take it with the replica, with ZFS, LVM or btrfs"),
             ("page up, down", "read on in what will be taken"),
             ("c or esc", "while it is being taken: stop, nothing is kept"),
             ("enter", "after an error: back to the form, as it was filled in"))
 
     def __init__(self) -> None:
         super().__init__()
-        self._request = SnapshotRequest()
+        self._request, self._backend = SnapshotRequest(), REPLICA
+        self._read: tuple[list[tuple[str, str, str]], list[RestorePoint]] | None = None
 
     def form(self) -> ComposeResult:
         """Comment, tags, pin, and what will be taken."""
@@ -110,19 +127,41 @@ class TakeScreen(JobDialog[SnapshotResult]):
         yield Static("Tags, separated by spaces", markup=False)
         yield LineInput(placeholder="none", id="tags")
         yield CheckLine("Pin it: no rule ever removes it", id="pin")
+        yield ChoiceLine("Take it with", (REPLICA,), id="backend")
         with VerticalScroll(id="take-facts", can_focus=False):
             yield Fields([content(("Reading what will be taken ...", "dim"))], id="take-rows")
 
     def on_mount(self) -> None:
         """Show the form at once; what will be taken is read in a worker."""
         super().on_mount()
+        self.query_one("#backend").display = False      # most machines have nothing to choose here
         engine = self.rollpoint.engine
+        self.ask("takers", engine.takers, self._can_take, lambda _: None)
         self.ask("facts", lambda: (engine.settings(), engine.points()), self._facts, self._no_facts)
 
     def _facts(self, answer: tuple[list[tuple[str, str, str]], list[RestorePoint]]) -> None:
-        settings, points = answer
-        self.usual = usual_seconds(points)
-        self.query_one("#take-rows", Fields).show(fact_rows(settings, points, self.rollpoint.now()))
+        self._read = answer
+        self._tell()
+
+    def _can_take(self, backends: Sequence[str]) -> None:
+        line = self.query_one("#backend", ChoiceLine)
+        line.offer(backends)
+        line.display = len(backends) > 1
+        self.set_class(line.display, "-choice")
+
+    @on(ChoiceLine.Changed)
+    def _tell(self) -> None:
+        """What will be taken, with the backend that is chosen."""
+        if self._read is None:
+            return
+        settings, points = self._read
+        backend = self.query_one("#backend", ChoiceLine).value
+        if backend == REPLICA:
+            self.usual = usual_seconds(points)
+            rows = fact_rows(settings, points, self.rollpoint.now())
+        else:
+            self.usual, rows = None, storage_rows(settings, backend)
+        self.query_one("#take-rows", Fields).show(rows)
 
     def _no_facts(self, error: BaseException) -> None:
         self.query_one("#take-rows", Fields).show(error_lines(error))
@@ -137,11 +176,12 @@ class TakeScreen(JobDialog[SnapshotResult]):
         tags = self.query_one("#tags", LineInput).value.replace(",", " ").split()
         self._request = SnapshotRequest(self.query_one("#comment", LineInput).value.strip(), tuple(tags),
                                         self.query_one("#pin", CheckLine).value, "manual")
+        self._backend = self.query_one("#backend", ChoiceLine).value
         return True
 
     def run_job(self, job: Job) -> SnapshotResult:
         """Take the point."""
-        return self.rollpoint.engine.snapshot(self._request, job)
+        return self.rollpoint.engine.snapshot(self._request, job, self._backend)
 
     def hints(self) -> list[Hint]:
         """The keys of the stage; after an error the form is there again."""
@@ -165,8 +205,11 @@ class TakeScreen(JobDialog[SnapshotResult]):
 
     def describe(self, result: SnapshotResult) -> list[Line]:
         """What was taken, what was left out, what was removed to make room."""
-        rows: list[Line] = [content((f"Point {result.point.number} was taken", "good"), f" in {result.seconds:.1f} s."),
-                Content(""),
+        name = called(result.point)
+        rows: list[Line] = [content((f"Point {name} was taken", "good"), f" in {result.seconds:.1f} s."), Content("")]
+        if of_storage(result.point):
+            return rows + part_rows(result.point)
+        rows += [
                 field("Changes", f"{count(result.created)} created, {count(result.changed)} changed, "
                       f"{count(result.attrs)} attributes, {count(result.deleted)} deleted"),
                 field("Holds", content_of(result.point)),

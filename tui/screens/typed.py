@@ -31,7 +31,7 @@ class TypedDialog(JobDialog[T]):
     def form(self) -> ComposeResult:
         """The words, then the line to type yes into."""
         with VerticalScroll(id="explain", can_focus=False):
-            yield Fields(self.explain())
+            yield Fields(self.explain(), id="explain-text")
         yield ConfirmYes(self.QUESTION, id="confirm")
 
     def begin_form(self) -> None:

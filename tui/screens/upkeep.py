@@ -8,6 +8,7 @@ from engine.points import RestorePoint
 from engine.results import PruneResult, StoreStatus
 from tui.rollback_job import Runner
 from tui.screens.base import BaseScreen
+from tui.storagewords import of_storage
 from tui.text import plural
 
 
@@ -48,7 +49,11 @@ class Upkeep(BaseScreen[None]):
         from tui.screens.verify import VerifyScreen
 
         if self.possible("verify"):
-            self.app.push_screen(VerifyScreen(self.point()), lambda _: self.action_reload())
+            point = self.point()
+            if point is not None and of_storage(point):
+                self.say("The storage checks its own points: only those of the store are verified.", "dim")
+                point = None
+            self.app.push_screen(VerifyScreen(point), lambda _: self.action_reload())
 
     def action_repair(self) -> None:
         """Repair the store."""

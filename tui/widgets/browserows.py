@@ -77,7 +77,7 @@ class BrowseRows:
         """Column titles; the side that the keys are about stands in brackets."""
         cols = columns(width, len(self.listing.numbers))
         numbers = self.listing.numbers
-        titles = (f"Point {self.number}", "Now")
+        titles = (f"Point {self.number}" if numbers else "Point", "Now")
         sides = [self._titles(f"[{title}]" if self.live is bool(i) else title, cols) for i, title in enumerate(titles)]
         bar = fit(f"{numbers[0]} to {numbers[-1]}" if cols.bar > 6 else "", cols.bar + 2) + " " if cols.bar else ""
         text = f"  {sides[0]} │   │ {sides[1]} {bar}" if cols.both else f"  {sides[self.live]} {bar}Now"
