@@ -12,6 +12,7 @@ from textual.content import Content
 from engine.points import RestorePoint
 from engine.results import StoreStatus
 from engine.text import short_age
+from tui.storagewords import Levels, level_hint, level_line, trouble_line
 from tui.text import Line, Segment, bar, brief_age, called, content, count, field, plural, safe, size, stamp
 
 OLD_ANYWAY = 48 * 3600
@@ -110,6 +111,19 @@ def health_rows(status: StoreStatus, points: Sequence[RestorePoint], now: dateti
     if len(bad) > _FEW:
         rows.append(field("", (f"and {len(bad) - _FEW} more: filter the points by `damaged`", "dim")))
     return rows
+
+
+def level_rows(levels: Levels) -> list[Line]:
+    """Return how full what snapshots live in is, what is pending, and which backends cannot say; nothing where there
+    is no such storage."""
+    full, pending, troubles = levels
+    looks = {"ok": "", "warning": "warn", "full": "bad"}
+    rows: list[Line] = []
+    for level in sorted(full, key=lambda one: one.percent, reverse=True):
+        rows.append(field("" if rows else "Storage", (level_line(level), looks.get(level.state, "bad"))))
+        rows += [field("", (level_hint(level), "dim"))] if level_hint(level) else []
+    rows += [field("Pending", (text, "warn")) for text in pending]
+    return [*rows, *(field("Not known", (trouble_line(trouble, "asked"), "warn")) for trouble in troubles)]
 
 
 def _room(status: StoreStatus, width: int) -> list[Line]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from textual.screen import Screen
 
+from engine.backends import Trouble
 from engine.points import RestorePoint
 from tests.tui.conftest import AppPilot, make_app, press, settle, until
 from tests.tui.fake_engine import FakeEngine
@@ -64,6 +65,22 @@ def walk(*keys: str) -> Callable[[AppPilot], Awaitable[None]]:
 @pytest.mark.parametrize("scene", sorted(KEYS))
 def test_picture(snap_compare: Callable[..., bool], scene: str, size: tuple[int, int]) -> None:
     assert snap_compare(make_app(FakeEngine(30)), run_before=walk(*KEYS[scene]), terminal_size=size)
+
+
+STORAGE = {"storage": ("g",), "storage-details": ("g", "enter"), "storage-ways": ("g", "r"),
+           "storage-native": ("g", "r", "n", "enter"), "storage-take": ("s", "tab", "tab", "tab", "right"),
+           "storage-delete": ("g", "down", "down", "x"), "storage-browse": ("g", "down", "down", "b"),
+           "storage-store": ("S",)}
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=["80x24", "160x45"])
+@pytest.mark.parametrize("scene", sorted(STORAGE))
+def test_storage(snap_compare: Callable[..., bool], scene: str, size: tuple[int, int]) -> None:
+    engine = FakeEngine(30)
+    engine.have_storage()
+    engine.waiting = ("vg/root merges when it is next activated, at the next boot",)
+    engine.storage_troubles = (Trouble("btrfs", "btrfs gave no answer within 30 s", "look at `dmesg`"),)
+    assert snap_compare(make_app(engine), run_before=walk(*STORAGE[scene]), terminal_size=size)
 
 
 def of_point(number: int, engine: FakeEngine) -> RestorePoint:

@@ -251,3 +251,22 @@ async def test_a_rollback_that_waits_for_the_next_boot_is_seen(width: int) -> No
         await press(pilot, "S")
         assert "will be done at the next boot" in screen_text(pilot)
         assert "\x1b" not in screen_text(pilot) and "rollback --undo" in screen_text(pilot)
+
+
+async def test_it_says_how_full_the_storage_is() -> None:
+    engine = FakeEngine()
+    engine.have_storage()
+    engine.waiting = ("vg/root merges when it is next activated",)
+    async with make_app(engine).run_test(size=(100, 40)) as pilot:
+        await settle(pilot)
+        await press(pilot, "S")
+        text = screen_text(pilot)
+        assert "lvm: 91 % of the data of vg/pool is in use" in text and "remove snapshots, or make room" in text
+        assert "zfs: 43 % of the pool tank is in use" in text and "merges when it is next activated" in text
+
+
+async def test_without_such_storage_it_says_nothing_of_it() -> None:
+    async with make_app().run_test(size=(100, 40)) as pilot:
+        await settle(pilot)
+        await press(pilot, "S")
+        assert "Storage" not in screen_text(pilot) and "Pending" not in screen_text(pilot)

@@ -46,7 +46,8 @@ class PruneScreen(RuleEditing):
     NOTES = ("Trying rules changes nothing. * before a rule: changed here and not saved.",
              "Ages are typed as 3600, 45min, 12h, 90d, 4w or 2y; none means no limit.",
              "Points (of a rule): for how many points it is the reason, or one of them, to stay or to go.",
-             "What is freed is an estimate: the own sizes of the points that go.")
+             "What is freed is an estimate: the own sizes of the points that go.",
+             "These are the points of the store; `rollpoint prune` applies the rules to snapshots of the storage too.")
 
     def __init__(self) -> None:
         super().__init__()

@@ -14,11 +14,12 @@ from textual.widgets import Input, Static
 from engine.audit import AuditEntry
 from engine.points import RestorePoint
 from engine.results import StoreStatus
-from tui.health import age_note, health_rows
+from tui.health import age_note, health_rows, level_rows
 from tui.notices import banner_rows
 from tui.places import Here
 from tui.screens.base import FILTER
 from tui.screens.upkeep import Upkeep
+from tui.storagewords import Levels
 from tui.text import Segment, content, error_lines, fit, plural, safe
 from tui.widgets.fields import Fields
 from tui.widgets.filterline import FilterLine
@@ -111,6 +112,7 @@ class StoreScreen(Upkeep):
         self.points: list[RestorePoint] = []
         self.status: StoreStatus | None = None
         self._log: list[AuditEntry] = []
+        self._levels: Levels = ([], [], [])
 
     def compose(self) -> ComposeResult:
         """Header, answers, what must not be overlooked, health, log, the entry in full, filter, keys."""
@@ -147,7 +149,7 @@ class StoreScreen(Upkeep):
 
     def _look_again(self) -> None:
         if self.is_current:
-            self.action_reload()
+            self._read()
 
     def here(self) -> Here:
         """No point under a cursor, but a number of them."""
@@ -158,7 +160,16 @@ class StoreScreen(Upkeep):
         self.query_one("#status", StatusLine).answer(text, look)
 
     def action_reload(self) -> None:
-        """Read everything again."""
+        """Read everything again, and ask the storage, which may take longer."""
+        engine = self.rollpoint.engine
+        self.ask("levels", engine.levels, self._filled, lambda _: None)
+        self._read()
+
+    def _filled(self, levels: Levels) -> None:
+        self._levels = levels
+        self._say_health()
+
+    def _read(self) -> None:
         engine = self.rollpoint.engine
         self.ask("load", lambda: (engine.status(), engine.points(), engine.audit(ENTRIES)), self._loaded, self._failed)
 
@@ -170,10 +181,15 @@ class StoreScreen(Upkeep):
         self.status, self.points, self._log = answer
         self.say_what_it_is()
         self.query_one("#banner", Banner).show(banner_rows(self.status))
-        self.query_one("#health-text", Fields).show(
-            health_rows(self.status, self.points, self.rollpoint.now(), self.size.width))
+        self._say_health()
         self.query_one("#keys", KeyBar).show(self._hints())
         self._list()
+
+    def _say_health(self) -> None:
+        if self.status is not None:
+            self.query_one("#health-text", Fields).show([
+                *health_rows(self.status, self.points, self.rollpoint.now(), self.size.width),
+                *level_rows(self._levels)])
 
     def _list(self) -> None:
         words = self.query_one(FilterLine).words
