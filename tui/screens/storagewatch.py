@@ -90,11 +90,15 @@ class StorageWatch(PointActions):
         order: Sequence[str] = ["", *self.kinds]
         return order[(order.index(self.kind) + 1) % len(order)]
 
+    def why_not(self, action: str) -> str:
+        """Why an action makes no sense now."""
+        if action == "kind" and len(self.kinds) < 2:
+            return "There is one kind of points only." if self.kinds else "There is no restore point yet."
+        return super().why_not(action)
+
     def action_kind(self) -> None:
         """Show the points of the next kind alone, after the last one all again."""
-        if len(self.kinds) < 2:
-            self.say("There is one kind of points only." if self.kinds else "There is no restore point yet.", "dim")
-        else:
+        if self.possible("kind"):
             self.show_kind(self.next_kind)
 
     def show_kind(self, kind: str) -> None:
