@@ -43,7 +43,7 @@ def native_rows(plan: NativePlan) -> list[Line]:
     rows.append(content("The volumes themselves are set back by their storage, each as a whole."))
     rows.append(Content(""))
     rows += _named("Volumes", [part.volume for part in plan.point.parts], "strong", "none")
-    rows.append(field("When", plan.when))
+    rows.append(field("In effect", plan.when))
     rows += _named("Goes", plan.goes, "bad", "nothing else")
     rows.append(field("Changes", ("all that is in them", "warn"), ": nothing is excluded, no database stays as it is"))
     rows.append(field("Undo", ("NO", "bad"), ": it cannot be taken back; no safety point is taken"))

@@ -4,14 +4,17 @@ words for the list, the status line and `doctor`. Pure, and without any part of 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
-from engine.backend import Level
-from engine.backends import Trouble
 from engine.dispatch import REPLICA
 from engine.points import RestorePoint
 from engine.text import message, printable
 
-Levels = tuple[list[Level], list[str], list[Trouble]]
+if TYPE_CHECKING:
+    from engine.backend import Level
+    from engine.backends import Trouble
+
+Levels: TypeAlias = "tuple[list[Level], list[str], list[Trouble]]"
 """What `Engine.levels` answers: how full, what is pending, who cannot say."""
 WHOSE = {"": "", "unknown": "not ours"}
 

@@ -69,6 +69,7 @@ class FakeStorage:
     fill: tuple[Level, ...] = ()
     waiting: tuple[str, ...] = ()
     native_blocked = native_refused = ""
+    freed: int | None = 5 * MIB
     set_back_done: tuple[str, ...] = ()
 
     def _enter(self, verb: str) -> None:
@@ -134,7 +135,7 @@ class FakeStorage:
         for backend in dict.fromkeys(p.backend for p in victims if p.backend in STORAGE):
             held = [Finding("blocker", f"tank/home has a hold: keep{text}", "zfs release keep SNAPSHOT")
                     for p in victims if p.owner.startswith("sanoid")]
-            found[backend] = Losses(5 * MIB, (*held, Finding("warning", f"the clone tank/clone{text} goes with it")))
+            found[backend] = Losses(self.freed, (*held, Finding("warning", f"the clone tank/clone{text} goes with it")))
         return found
 
     def native_plan(self, point: RestorePoint) -> NativePlan:
@@ -180,4 +181,4 @@ class FakeStorage:
         """Delete points."""
         names = tuple(p.id for p in gone)
         self.storage = tuple(p for p in self.storage if p.id not in names)
-        return PruneResult(names, (), 5 * MIB)
+        return PruneResult(names, (), self.freed or 0)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import pytest
 
+from engine.backends import Listing
 from engine.errors import RollpointError
 from engine.points import RestorePoint
-from tests.tui.conftest import AppPilot, make_app, point_of, press, screen_text, settle
+from tests.tui.conftest import AppPilot, make_app, point_of, press, screen_text, settle, until
 from tests.tui.fake_engine import FakeEngine
 from tests.tui.fake_storage import SANOID, many
 from tests.tui.test_storage_points import with_storage
@@ -179,6 +181,40 @@ async def test_a_point_is_taken_with_the_chosen_backend() -> None:
         assert len(engine.list) == 12 and engine.storage[0].comment == "before"
         await press(pilot, "enter")
         assert point_of(pilot).id == "2024-11-20_03-12-40_new"
+
+
+async def test_what_was_taken_is_under_the_cursor_though_the_storage_answers_late() -> None:
+    engine, answer = with_storage(), threading.Event()
+    ask = engine.storage_points
+
+    def late() -> Listing:
+        answer.wait(20)
+        return ask()
+
+    async with make_app(engine).run_test(size=(100, 30)) as pilot:
+        await settle(pilot)
+        await press(pilot, "G", "s", "tab", "tab", "tab", "right", "enter")
+        engine.storage_points = late    # type: ignore[method-assign]
+        reads = engine.calls.count("status")
+        await pilot.press("enter")
+        await until(pilot, lambda: engine.calls.count("status") > reads, "the store to be read")
+        await pilot.pause()
+        assert point_of(pilot).number == 1
+        answer.set()
+        await until(pilot, lambda: point_of(pilot).id == "2024-11-20_03-12-40_new", "the new point")
+        await press(pilot, "down", "u")
+        assert point_of(pilot).id == "2024-11-20_02-42-40_zfs", "it was wanted once"
+
+
+async def test_what_the_storage_cannot_measure_is_not_called_nothing() -> None:
+    engine = with_storage()
+    engine.freed = None
+    async with make_app(engine).run_test(size=(100, 30)) as pilot:
+        await to(pilot, "upgrade")
+        await press(pilot, "x")
+        assert "the storage cannot say how much" in words(pilot)
+        await press(pilot, *"yes", "enter")
+        assert "1 point removed." in words(pilot)
 
 
 async def test_without_such_storage_there_is_nothing_to_choose() -> None:

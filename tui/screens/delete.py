@@ -18,10 +18,12 @@ from tui.widgets.keybar import Hint, KeyBar
 from tui.widgets.partrows import part_rows
 
 
-def removal_rows(result: PruneResult) -> list[Line]:
-    """Return what a removal came to: how many went, what it freed, which could not be removed and why."""
+def removal_rows(result: PruneResult, *, measured: bool = True) -> list[Line]:
+    """Return what a removal came to: how many went, what it freed (where that is `measured`), which could not be
+    removed and why."""
     removed = f"{plural(len(result.removed), 'point')} removed"
-    rows: list[Line] = [content((removed, "good"), f", {size(result.freed)} freed.")]
+    freed = f", {size(result.freed)} freed." if measured or result.freed else "."
+    rows: list[Line] = [content((removed, "good"), freed)]
     rows += [content((f"{safe(point)} could not be removed: ", "bad"), why) for point, why in result.failed]
     return rows
 
@@ -30,13 +32,14 @@ def loss_rows(losses: Losses | None) -> list[Line]:
     """Return what deleting points of the storage comes to: what it frees, what goes with them or forbids it."""
     if losses is None:
         return []
-    freed = size(losses.freed) if losses.freed is not None else "the storage cannot say"
     rows: list[Line] = []
     for finding in losses.findings:
         label, look = {"blocker": ("BLOCKED", "bad"), "warning": ("Warning", "warn")}.get(finding.level, ("Note", ""))
         rows.append(field(label, (finding.text, look)))
         rows += [field("", (finding.hint, "dim"))] if finding.hint else []
-    return [*rows, field("Frees", (freed, "strong"), ("  as the storage works it out", "dim"))]
+    freed = field("Frees", ("the storage cannot say how much", "dim")) if losses.freed is None else field(
+        "Frees", (size(losses.freed), "strong"), ("  as the storage works it out", "dim"))
+    return [*rows, freed]
 
 
 class DeleteScreen(TypedDialog[PruneResult]):
@@ -130,4 +133,4 @@ class DeleteScreen(TypedDialog[PruneResult]):
 
     def describe(self, result: PruneResult) -> list[Line]:
         """What came of it."""
-        return removal_rows(result)
+        return removal_rows(result, measured=not of_storage(self.point))

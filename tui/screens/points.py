@@ -66,6 +66,7 @@ class PointsScreen(StorageWatch):
         self.status: StoreStatus | None = None
         self._store_troubles: Sequence[Trouble] = ()
         self._seen: str | None = None
+        self._wanted: str | None = None     # to be under the cursor as soon as it is listed
         self._loading = self._again = self._broken = False
 
     def compose(self) -> ComposeResult:
@@ -195,6 +196,8 @@ class PointsScreen(StorageWatch):
         source = PointRows(found, self.rollpoint.now(), days=self.size.height >= DAYS_FROM, like=self.points,
                            marked=self.marked.id if self.marked is not None else "",
                            going_back=self.status.rollback if self.status is not None else "")
+        if self._wanted and source.index_of(self._wanted) is not None:
+            self._seen, self._wanted = self._wanted, None
         at = source.index_of(self._seen) if self._seen else None
         rows.show(source, rows.cursor if at is None else at)
         if self.focused is None:
@@ -264,7 +267,7 @@ class PointsScreen(StorageWatch):
 
     def select(self, point_id: str) -> None:
         """Put the cursor on a point once it is listed."""
-        self._seen = point_id
+        self._wanted = point_id
 
     def back_from_place(self, _result: object) -> None:
         """Points may have changed meanwhile."""

@@ -84,7 +84,7 @@ class PointRows:
         of = [short_volumes(p) for p in points if p.parts]
         if of:
             room = max(8, min(_VOLUME, max(map(cell_len, of))))
-            found.append(Column("Volume", room, short_volumes, plain(""), 2))
+            found.append(Column("Volume", room, lambda p: fit(short_volumes(p), room, keep_end=True), plain(""), 2))
         if not self.days:
             found.append(Column("Date", 10, lambda p: local(p.created).strftime("%Y-%m-%d"), plain(""), 1))
         found.append(Column("Time", 5, lambda p: local(p.created).strftime("%H:%M"), plain(""), 1))
@@ -137,7 +137,7 @@ class PointRows:
             there = {c.title for c in columns}
             if point.state != "ok" and "State" not in there:    # must not go unseen where its column does
                 out.append((safe(point.state).upper() + " ", "bad"))
-            if not comment:
+            if not comment and point.owner:     # its name is what others know it by
                 comment, look = snapshot_name(point), "dim"
             notes += [by(point)] if point.owner and "Owner" not in there else []
         used = sum(cell_len(text) for text, _ in out)
