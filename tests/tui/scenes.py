@@ -384,6 +384,7 @@ class Guide:
         if not self.engine.hold.is_set():
             self.engine.hold.set()
             await settle(self.pilot)
+        await until(self.pilot, lambda: getattr(app.screen, "step", "") != RUN, "the end of a run")    # not left before
         await press(self.pilot, "escape")       # on the list itself it clears the filter
         for _ in range(8):
             if isinstance(app.screen, PointsScreen):
