@@ -54,11 +54,12 @@ class PointsScreen(StorageWatch):
             ("p", "pin or unpin: pinned points are never removed by the rules"), ("e", "edit the comment"),
             ("x", "delete this point"), *((place.key, place.text) for place in PLACES), ("v", "verify the store"),
             ("R", "unfinished work: go on, undo, repair; cancel what is ordered"),
-            ("/", "filter as you type: words of number, date, comment, tags, kind, volume, owner, state"),
+            ("/", "filter as you type: words of number, date, comment, tags, owner, state"),
             ("K", "points of one kind only (the replica's, ZFS's, LVM's ...): the next kind, then all again"),
             ("u, F5", "look again"), ("esc", "take filter and mark away"), ("q", "leave Rollpoint"))
     NOTES = ("Marks before the number: * to compare with, N newest (the plain tree), P pinned, ! damaged, M merging, "
-             "R an interrupted rollback was going there. Points that the storage keeps have no number.",
+             "R an interrupted rollback was going there. Points that the storage keeps have no number; "
+             "the filter knows their kinds and volumes too.",
              "Own size is what deleting the point would free. Ages count from this machine's clock.", age_note())
 
     def __init__(self) -> None:
