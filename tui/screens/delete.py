@@ -68,13 +68,13 @@ class DeleteScreen(TypedDialog[PruneResult]):
         self.ask("losses", lambda: engine.losses([point]).get(point.backend), self._lost, self._not_known)
 
     def _lost(self, losses: Losses | None) -> None:
-        self.query_one("#explain-text", Fields).show([*self._of_storage(), *loss_rows(losses)])
+        self.query_one("#explain-text", Fields).show([*self.told(), *loss_rows(losses)])
         if losses is None or not losses.blocked:
             self._ask()
 
     def _not_known(self, error: BaseException) -> None:
         self.query_one("#explain-text", Fields).show([
-            *self._of_storage(), content(("What goes with it cannot be said:", "warn")), *error_lines(error)])
+            *self.told(), content(("What goes with it cannot be said:", "warn")), *error_lines(error)])
         self._ask()
 
     def _ask(self) -> None:
@@ -97,8 +97,8 @@ class DeleteScreen(TypedDialog[PruneResult]):
         """Only what can be agreed to."""
         return self._may
 
-    def _of_storage(self) -> list[Line]:
-        """Which point of the storage, and whose it is."""
+    def told(self) -> list[Line]:
+        """Which point that is not of the store, and whose it is."""
         point = self.point
         rows: list[Line] = [content(*point_title(point, self.rollpoint.now(), "Point")),
                             field("Comment", point.comment or "none"), *part_rows(point, full=False), Content("")]
@@ -113,7 +113,7 @@ class DeleteScreen(TypedDialog[PruneResult]):
         """Which point, and what it means for the others."""
         point = self.point
         if of_storage(point):
-            return [*self._of_storage(), content(("Asking the storage what goes with it ...", "dim"))]
+            return [*self.told(), content(("Asking the storage what goes with it ...", "dim"))]
         rows: list[Line] = [content(*point_title(point, self.rollpoint.now(), "Point")),
                 field("Comment", point.comment or "none"), field("Own size", size(point.own_bytes)), Content("")]
         if point.pinned:

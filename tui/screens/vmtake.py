@@ -90,7 +90,7 @@ class DeleteInventoryScreen(DeleteScreen):
     HEADING = "Delete an inventory point"
     KEYS = (("yes, enter", "delete the point"), ("esc", "leave without deleting it"))
 
-    def explain(self) -> list[Line]:
+    def told(self) -> list[Line]:
         """Which point; that nothing of a VM is touched."""
         point = self.point
         rows: list[Line] = [content(*titled(point, self.rollpoint.now())),
