@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 from engine.config import Boot, Config, Retention
@@ -18,11 +19,11 @@ from engine.events import Job
 from engine.points import RestorePoint
 from engine.results import SnapshotRequest
 from engine.service import Engine
+from tests.engine.forked import CHECKOUT, Forker
 from tests.histories import History, apply
 from tests.oracle import Record, must_equal, record
 from tests.world import World
 
-CHECKOUT = str(Path(__file__).resolve().parents[2])
 # Retention that lets every rule act at once, for tests of prune: a real store protects points of the last
 # day.
 EAGER = Retention(min_keep=2, min_age=0, max_store_ratio=None, max_age=1)
@@ -122,10 +123,14 @@ class Bench:
         self, *words: str, env: dict[str, str] | None = None, config: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a Rollpoint command to its end, with nobody at the terminal."""
+        argv, full = self.command(*words, config=config), child_env(env)
+        forker = _forker(os.getpid())
+        if forker.fits(full):
+            return forker.run(argv[2:], full, timeout=120)
         return subprocess.run(
-            self.command(*words, config=config),
+            argv,
             cwd=CHECKOUT,
-            env=child_env(env),
+            env=full,
             capture_output=True,
             text=True,
             errors="backslashreplace",
@@ -155,6 +160,11 @@ def write_config(
     boot = f"boot: {{disks: {json.dumps(disks)}{more}}}\n" if disks else ""
     Path(path).write_text(f"excludes: []\nretention: {{{retention}}}\n{boot}", encoding="utf-8")
     os.chmod(path, 0o644)
+
+
+@cache
+def _forker(_pid: int) -> Forker:       # a child of a test may be another user, and needs a server that is that one too
+    return Forker()
 
 
 def child_env(more: dict[str, str] | None = None) -> dict[str, str]:

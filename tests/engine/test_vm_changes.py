@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ Edit = Callable[[Path], Any]
 def told(tmp_path: Path, first: Edit, second: Edit) -> list[str]:
     """The words for what `second` does to a tree that `first` made."""
     first(tmp_path / "old")
-    shutil.copytree(tmp_path / "old", tmp_path / "new", symlinks=True)
+    subprocess.run(["cp", "-a", tmp_path / "old", tmp_path / "new"], check=True)     # which skips holes
     second(tmp_path / "new")
     old, new = look(tmp_path / "old"), look(tmp_path / "new")
     assert compare(old, old) == compare(new, new) == []
