@@ -38,6 +38,7 @@ from engine.scopes import Scope
 from engine.text import printable, shown_path
 
 JOURNAL = b"rollback.yaml"
+_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ def _machine(store: Store, config: Config, point: RestorePoint, adopt: bool) -> 
 def _lost(store: Store, catalog: Catalog, point: RestorePoint, scope: Scope, job: Job) -> Iterator[Finding]:
     """Yield a blocker for what the store has lost of a point; nothing while somebody else moves its files."""
     before = store.writer()
-    words = "" if before[0] else intact.wrong(store, catalog, point, scope.paths, job)
+    words = "" if before[0] else intact.wrong(store, catalog, point, scope.paths, scope.spares, job)
     if words and store.writer() == before:
         yield Finding("blocker", words, intact.HINT)
 
@@ -138,8 +139,7 @@ def _findings(store: Store, config: Config, catalog: Catalog, point: RestorePoin
         yield Finding("warning", f"point {point.id} is damaged, but not its files: {point.problems[0]}",
                       "a later point may have boot pieces that are whole")
     elif point.state != "ok":
-        yield Finding("blocker", f"point {point.id} is damaged: {point.problems[0] if point.problems else ''}",
-                      "choose another point; `rollpoint verify` says what is damaged")
+        yield _damaged(point, scope)
     left = interrupted(store)
     if left:
         yield Finding("blocker", left, "finish it with `rollpoint rollback --resume` or `--undo` first")
@@ -150,6 +150,19 @@ def _findings(store: Store, config: Config, catalog: Catalog, point: RestorePoin
             yield Finding("blocker", f"{shown_path(path)} is neither in the point nor on the system",
                           "check the path")
     yield from putback.obstacles(diff, root)
+
+
+def _damaged(point: RestorePoint, scope: Scope) -> Finding:
+    """Return what to say of damage that is known of a point: only a warning where the scope has no part in it."""
+    first = point.problems[0] if point.problems else ""
+    marked = intact.marked(point)
+    if marked and not any(map(scope.may_reach, marked)):
+        more = f" and {len(marked) - _NAMED} more" if len(marked) > _NAMED else ""
+        return Finding("warning", f"point {point.id} is damaged, but not where this rollback goes: "
+                       f"{', '.join(marked[:_NAMED])}{more}", "`rollpoint verify` says how, `rollpoint repair` puts "
+                       "right what it can")
+    return Finding("blocker", f"point {point.id} is damaged: {first}",
+                   "choose another point; `rollpoint verify` says what is damaged")
 
 
 def _commands(store: Store, config: Config, point: RestorePoint, scope: Scope) -> tuple[str, ...]:
@@ -283,7 +296,7 @@ def _apply_files(store: Store, config: Config, point: RestorePoint, scope: Scope
     """Return how many entries changed, what still differs, and what was adjusted afterwards."""
     with Catalog.open(store) as catalog, _opened(
             store, config, catalog, point, entry, job) as (source, target, listed):
-        intact.require(store, catalog, point, scope.paths, job)
+        intact.require(store, catalog, point, scope.paths, scope.spares, job)
 
         def held(path: bytes) -> Entry | None:
             row = catalog.at(path, point.number)

@@ -40,6 +40,15 @@ class Scope:
         """Whether a path stays as it is although it may lie in one of `paths`."""
         return any(path == b or path.startswith(b.rstrip(b"/") + b"/") for b in self.but)
 
+    def may_reach(self, shown: str) -> bool:
+        """Whether it may touch a path that is known only as `shown_path` writes it."""
+        def inside(top: bytes) -> bool:
+            name = shown_path(top)
+            return shown == name or shown.startswith(name.rstrip("/") + "/")
+
+        spared = any(inside(b.rstrip(b"/")) and shown_path(b) != shown + "/" for b in self.but)
+        return not spared and (not self.paths or any(map(inside, self.paths)))
+
     def narrowed(self, config: Config) -> Config:
         """Return the configuration with what this scope leaves alone excluded and not even mounted in the view."""
         patterns = [rsync.escape_pattern(b.rstrip(b"/")) + (b"/*" if b.endswith(b"/") else b"") for b in self.but]

@@ -7,29 +7,37 @@ seem to have had nothing; so each entry that the point shares with the tree is l
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 
 from engine.errors import DamageError
 from engine.events import Job
 from engine.points import RestorePoint
+from engine.replica import query
 from engine.replica.catalog import Catalog, Row
 from engine.replica.disk import read_entry
 from engine.replica.layout import Store
 from engine.text import shown_path
 
+MISSING = "is missing in the tree"
+DIFFERS = "differs in the tree from what was recorded"
+BAD_CONTENT = "its content in the tree is damaged"
+NO_CONTENT = "its content in the tree cannot be read"
 _NAMED = 3
+_MARKED = re.compile(f"verify: (?:(/.*): )?(?:{MISSING}|{DIFFERS}|{BAD_CONTENT}|{NO_CONTENT})", re.DOTALL)
 HINT = ("nothing was changed; `rollpoint repair` puts right what it can, `rollpoint verify` names the rest, and "
         "--scope path=PATH rolls back what is whole")
 
 
-def wrong(store: Store, catalog: Catalog, point: RestorePoint, paths: Sequence[bytes], job: Job) -> str:
-    """Return in words what the tree should have of a point (of these paths and what is in them; none: of all) and has
-    not, "" when it is whole. Contents are not read; size and times tell."""
+def wrong(store: Store, catalog: Catalog, point: RestorePoint, paths: Sequence[bytes], spares: Callable[[bytes], bool],
+          job: Job) -> str:
+    """Return in words what the tree should have of a point (of these paths and what is in them, none: of all, less what
+    `spares` says stays as it is) and has not, "" when it is whole. Contents are not read; size and times tell."""
     found = []
     for number, row in enumerate(_shared(catalog, point, paths)):
         if number % 256 == 0:
             job.progress("checking the store", number, current=row.entry.path)
-        what = fault(store, row)
+        what = "" if spares(row.entry.path) else fault(store, row)
         if what:
             found.append(f"{shown_path(row.entry.path)} {what}")
     if not found:
@@ -38,11 +46,22 @@ def wrong(store: Store, catalog: Catalog, point: RestorePoint, paths: Sequence[b
     return f"the store is damaged, so point {point.id} is not whole: {'; '.join(found[:_NAMED])}{more}"
 
 
-def require(store: Store, catalog: Catalog, point: RestorePoint, paths: Sequence[bytes], job: Job) -> None:
+def require(store: Store, catalog: Catalog, point: RestorePoint, paths: Sequence[bytes],
+            spares: Callable[[bytes], bool], job: Job) -> None:
     """Raise DamageError when `wrong` has something to say."""
-    words = wrong(store, catalog, point, paths, job)
+    words = wrong(store, catalog, point, paths, spares, job)
     if words:
         raise DamageError(words, hint=HINT)
+
+
+def marked(point: RestorePoint) -> list[str] | None:
+    """Return the paths (as `shown_path` writes them) of the entries in the tree that a verification has found damaged;
+    None where that is not all that is wrong with the point, or not all of it was kept."""
+    found = [_MARKED.fullmatch(problem) for problem in point.problems]
+    if len(found) >= query.MARKS:
+        return None
+    known = [match[1] or "/" for match in found if match]
+    return known if len(known) == len(found) else None
 
 
 def fault(store: Store, row: Row) -> str:
@@ -51,10 +70,10 @@ def fault(store: Store, row: Row) -> str:
     try:
         have = read_entry(full, row.entry.path, csum=row.entry.csum, link=row.entry.link)
     except (FileNotFoundError, NotADirectoryError):
-        return "is missing in the tree"
+        return MISSING
     except OSError as error:
         return f"cannot be read in the tree: {error.strerror}"
-    return "" if have == row.entry else "differs in the tree from what was recorded"
+    return "" if have == row.entry else DIFFERS
 
 
 def _shared(catalog: Catalog, point: RestorePoint, paths: Sequence[bytes]) -> Iterator[Row]:

@@ -33,6 +33,7 @@ from engine.text import human_size, shown_path
 _TEXT_LIMIT = 4 << 20
 _ACCESS = frozenset({"mode", "owner", "group"})
 DAMAGE = b"damage.json"
+MARKS = 50              # sentences about the damage of a point that are kept at most
 
 
 def points(store: Store) -> list[RestorePoint]:

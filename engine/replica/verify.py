@@ -12,7 +12,7 @@ from engine.entries import Kind
 from engine.errors import DamageError, RollpointError
 from engine.events import Job
 from engine.points import RestorePoint
-from engine.replica import bootsaved, packs, query, rsync
+from engine.replica import bootsaved, intact, packs, query, rsync
 from engine.replica import catalog as catalogs
 from engine.replica.catalog import Catalog, Row
 from engine.replica.content import Contents
@@ -136,11 +136,11 @@ class Verifier:
             if row is None:
                 self._add(self.all[0].id, path, "is in the tree but not in the catalog")
             elif info is None:
-                self._row_damage(row, "is missing in the tree")
+                self._row_damage(row, intact.MISSING)
             else:
                 have = read_entry(os.path.join(self.store.tree, path), path, info)
                 if not same_attributes(have, row.entry):
-                    self._row_damage(row, "differs in the tree from what was recorded")
+                    self._row_damage(row, intact.DIFFERS)
 
     def _row_damage(self, row: Row, text: str) -> None:
         version = query.Timeline(self.all).version(row)
@@ -161,10 +161,10 @@ class Verifier:
             self.bytes_read += row.entry.size
             self.job.progress("reading the tree", len(seen), current=path, bytes_done=self.bytes_read)
             if row.entry.csum != csum:
-                self._row_damage(row, "its content in the tree is damaged")
+                self._row_damage(row, intact.BAD_CONTENT)
         for row in catalog.rows("kind = 'f' AND last IS NULL"):
             if row.entry.path not in seen:
-                self._row_damage(row, "its content in the tree cannot be read")
+                self._row_damage(row, intact.NO_CONTENT)
 
     # --- old versions ----------------------------------------------------------------------------------------------
 
@@ -228,6 +228,6 @@ def mark(store: Store, points: Sequence[RestorePoint], report: VerifyReport) -> 
             found[item.point].append(f"verify: {place}{item.text}")
     for point in points:
         marks.pop(point.id, None)
-    marks.update({k: v[:50] for k, v in found.items()})
+    marks.update({k: v[:query.MARKS] for k, v in found.items()})
     if marks or os.path.exists(store.place(query.DAMAGE)):
         write_file(store.place(query.DAMAGE), json.dumps(marks).encode())

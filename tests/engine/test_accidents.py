@@ -17,10 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from engine.config import Config
 from engine.errors import DamageError, RefusedError
 from engine.events import Job
 from engine.results import RollbackPlan, SnapshotRequest
+from engine.service import Engine
 from tests.engine.harness import Bench, child_env, wait_until
+from tests.engine.loops import loops
 from tests.oracle import must_equal, record
 
 
@@ -103,6 +106,60 @@ def test_what_is_whole_of_a_damaged_store_can_still_be_had(bench: Bench) -> None
     bench.engine().rollback(chosen, Job(), safety_point=False)
     assert Path(bench.live, "etc/hosts").read_text() == "first etc/hosts\n"
     assert Path(bench.live, "home/ann/new").read_text() == "written today\n"
+
+
+def test_damage_that_is_known_forbids_only_what_would_use_it(bench: Bench) -> None:
+    """A verification remembers what it found, and so all plans know of it; the order in which the admin looks must not
+    decide what can still be had."""
+    lose_home(bench)
+    os.chmod(in_tree(bench, "etc/ssh/sshd_config"), 0o666)
+    engine = bench.engine()
+    assert engine.verify(engine.points(), Job()).damage
+    for reached in ("path=/home/ann", "path=/etc", "path=/etc/ssh/sshd_config", "files", "system"):
+        assert plan(bench, 1, reached).blocked, reached
+    chosen = plan(bench, 1, "path=/etc/hosts")
+    warned = [f for f in chosen.findings if f.level == "warning" and "damaged" in f.text]
+    assert len(warned) == 1 and "/home" in warned[0].text and not chosen.blocked
+    bench.engine().rollback(chosen, Job(), safety_point=False)
+    assert Path(bench.live, "etc/hosts").read_text() == "first etc/hosts\n"
+
+
+def test_more_damage_than_is_kept_forbids_everything(bench: Bench) -> None:
+    """Only fifty sentences are kept of a point: what the others were about, nobody can say."""
+    for number in range(60):
+        Path(bench.live, f"home/file{number}").write_text("x")
+    bench.take()
+    lose_home(bench)
+    engine = bench.engine()
+    engine.verify(engine.points(), Job())
+    assert plan(bench, 3, "path=/etc/hosts").blocked
+
+
+@pytest.mark.root
+def test_damage_in_another_file_system_than_the_chosen_one(place: str) -> None:
+    """What the store has lost of /home is nothing to a rollback of the root alone, and the other way round."""
+    bench = Bench(place)
+    with loops(Path(place)) as made:
+        made.mount(made.make(), Path(bench.live, "home"))
+        fill(bench)
+        taken = Engine(sourced(bench)).snapshot(SnapshotRequest(), Job()).point
+        Path(bench.live, "etc/hosts").write_text("a mistake\n")
+        Path(bench.live, "home/ann/new").write_text("written today\n")
+        os.unlink(in_tree(bench, "home/ann/letter"))
+        engine = Engine(sourced(bench))
+        for scope in ("system", "fs=/home"):
+            found = [f.text for f in engine.plan(taken, (scope,), Job()).findings if f.level == "blocker"]
+            assert len(found) == 1 and "/home/ann/letter is missing" in found[0], (scope, found)
+        chosen = engine.plan(taken, ("fs=/",), Job())
+        assert not [f.text for f in chosen.findings if f.level == "blocker"]
+        engine.rollback(chosen, Job(), safety_point=False)
+        assert Path(bench.live, "etc/hosts").read_text() == "first etc/hosts\n"
+        assert Path(bench.live, "home/ann/new").read_text() == "written today\n"
+
+
+def sourced(bench: Bench) -> Config:
+    """Return a configuration whose points hold the file system at /home too."""
+    return Config(store=bench.store, root=bench.live, excludes=(), retention=bench.retention, sources=("/", "/home"))
 
 
 def test_a_flipped_bit_in_the_store_is_said_after_it_was_copied(bench: Bench) -> None:
