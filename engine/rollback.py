@@ -126,11 +126,15 @@ def _machine(store: Store, config: Config, point: RestorePoint, adopt: bool) -> 
 
 
 def _lost(store: Store, catalog: Catalog, point: RestorePoint, scope: Scope, job: Job) -> Iterator[Finding]:
-    """Yield a blocker for what the store has lost of a point; nothing while somebody else moves its files."""
+    """Yield blockers for what the store has lost of a point, or does not let us look at; nothing while somebody else
+    moves its files."""
     before = store.writer()
-    words = "" if before[0] else intact.wrong(store, catalog, point, scope.paths, scope.spares, job)
-    if words and store.writer() == before:
-        yield Finding("blocker", words, intact.HINT)
+    found = intact.Found() if before[0] else intact.look(store, catalog, point, scope.paths, scope.spares, job)
+    if store.writer() != before:
+        return
+    for words, hint in ((found.lost, intact.HINT), (found.unseen, intact.AS_ROOT)):
+        if words:
+            yield Finding("blocker", words, hint)
 
 
 def _findings(store: Store, config: Config, catalog: Catalog, point: RestorePoint, scope: Scope, diff: Diff,

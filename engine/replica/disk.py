@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import errno
 import os
 import stat
@@ -69,6 +70,17 @@ def read_xattrs(full: bytes) -> tuple[tuple[bytes, bytes], ...]:
                 if error.errno not in (errno.ENODATA, errno.EACCES, errno.EPERM):
                     raise
     return tuple(sorted(pairs))
+
+
+def as_read(entry: Entry, full: bytes) -> Entry:
+    """Return an entry that root may have recorded as `read_entry` would find it at `full` if nothing had happened to
+    it: others see neither trusted.* nor file capabilities, and user.* only of what they may read (xattr(7))."""
+    if os.geteuid() == 0 or not entry.xattrs:
+        return entry
+    readable = os.access(full, os.R_OK, effective_ids=True)
+    seen = tuple((name, value) for name, value in entry.xattrs
+                 if name in _ACL or (name.startswith(b"user.") and readable))
+    return entry if seen == entry.xattrs else dataclasses.replace(entry, xattrs=seen)
 
 
 def apply_attributes(full: bytes, entry: Entry) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
-from engine.errors import DamageError
+from engine.errors import DamageError, RefusedError
 from engine.events import Job
 from engine.points import RestorePoint
 from engine.replica import query
 from engine.replica.catalog import Catalog, Row
-from engine.replica.disk import read_entry
+from engine.replica.disk import as_read, read_entry
 from engine.replica.layout import Store
 from engine.text import shown_path
 
@@ -27,31 +28,53 @@ _NAMED = 3
 _MARKED = re.compile(f"verify: (?:(/.*): )?(?:{MISSING}|{DIFFERS}|{BAD_CONTENT}|{NO_CONTENT})", re.DOTALL)
 HINT = ("nothing was changed; `rollpoint repair` puts right what it can, `rollpoint verify` names the rest, and "
         "--scope path=PATH rolls back what is whole")
+AS_ROOT = "plan and roll back as root; a store on NFS must be exported with no_root_squash"
 
 
-def wrong(store: Store, catalog: Catalog, point: RestorePoint, paths: Sequence[bytes], spares: Callable[[bytes], bool],
-          job: Job) -> str:
-    """Return in words what the tree should have of a point (of these paths and what is in them, none: of all, less what
-    `spares` says stays as it is) and has not, "" when it is whole. Contents are not read; size and times tell."""
-    found = []
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What looking at the tree came to, in words, "" where it is fine: what of the point is `lost`, and what could not
+    be looked at, because whoever looks may not."""
+
+    lost: str = ""
+    unseen: str = ""
+
+
+def look(store: Store, catalog: Catalog, point: RestorePoint, paths: Sequence[bytes], spares: Callable[[bytes], bool],
+         job: Job) -> Found:
+    """Look at what the tree should have of a point (of these paths and what is in them, none: of all, less what
+    `spares` says stays as it is). Contents are not read; size and times tell."""
+    lost, unseen = [], []
     for number, row in enumerate(_shared(catalog, point, paths)):
         if number % 256 == 0:
             job.progress("checking the store", number, current=row.entry.path)
-        what = "" if spares(row.entry.path) else fault(store, row)
+        if spares(row.entry.path):
+            continue
+        try:
+            what = fault(store, row)
+        except PermissionError:
+            unseen.append(shown_path(row.entry.path))
+            continue
         if what:
-            found.append(f"{shown_path(row.entry.path)} {what}")
-    if not found:
-        return ""
+            lost.append(f"{shown_path(row.entry.path)} {what}")
+    return Found(f"the store is damaged, so point {point.id} is not whole: {_some(lost, '; ')}" if lost else "",
+                 f"nobody but root can tell whether point {point.id} is whole: in the store, {_some(unseen, ', ')} "
+                 "cannot be looked at" if unseen else "")
+
+
+def _some(found: Sequence[str], between: str) -> str:
     more = f", and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    return f"the store is damaged, so point {point.id} is not whole: {'; '.join(found[:_NAMED])}{more}"
+    return between.join(found[:_NAMED]) + more
 
 
 def require(store: Store, catalog: Catalog, point: RestorePoint, paths: Sequence[bytes],
             spares: Callable[[bytes], bool], job: Job) -> None:
-    """Raise DamageError when `wrong` has something to say."""
-    words = wrong(store, catalog, point, paths, spares, job)
-    if words:
-        raise DamageError(words, hint=HINT)
+    """Raise DamageError for what is lost of a point, RefusedError for what cannot be looked at."""
+    found = look(store, catalog, point, paths, spares, job)
+    if found.lost:
+        raise DamageError(found.lost, hint=HINT)
+    if found.unseen:
+        raise RefusedError(found.unseen, hint=AS_ROOT)
 
 
 def marked(point: RestorePoint) -> list[str] | None:
@@ -65,15 +88,18 @@ def marked(point: RestorePoint) -> list[str] | None:
 
 
 def fault(store: Store, row: Row) -> str:
-    """Return what is wrong with an entry in the tree, "" when it is as it was recorded."""
+    """Return what is wrong with an entry in the tree, "" when it is as it was recorded. Raises PermissionError when it
+    may not be looked at."""
     full = os.path.join(store.tree, row.entry.path) if row.entry.path else store.tree
     try:
         have = read_entry(full, row.entry.path, csum=row.entry.csum, link=row.entry.link)
     except (FileNotFoundError, NotADirectoryError):
         return MISSING
+    except PermissionError:
+        raise
     except OSError as error:
         return f"cannot be read in the tree: {error.strerror}"
-    return "" if have == row.entry else DIFFERS
+    return "" if have == as_read(row.entry, full) else DIFFERS
 
 
 def _shared(catalog: Catalog, point: RestorePoint, paths: Sequence[bytes]) -> Iterator[Row]:

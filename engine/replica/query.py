@@ -23,7 +23,7 @@ from engine.points import RestorePoint
 from engine.replica import rsync
 from engine.replica.catalog import Catalog, Row
 from engine.replica.content import Contents
-from engine.replica.disk import behind_link, read_entry
+from engine.replica.disk import as_read, behind_link, read_entry
 from engine.replica.layout import Store, read_document, unsealed
 from engine.replica.source import View, view
 from engine.results import Measure
@@ -263,7 +263,7 @@ def diff_live(store: Store, config: Config, catalog: Catalog, point: RestorePoin
         known: dict[bytes, bool] = {}
         found = {p: live_entry(live.path, p, known) for p in candidates if _wanted(p, paths)}
         _add_lost_children(catalog, point, candidates, found)
-        changes = [compare(_unlinked(candidates[p]), found[p]) for p in found]
+        changes = [compare(_unlinked(_as_read(candidates[p], live.path)), found[p]) for p in found]
         changes = _same_content(live.path, str(store.identity["checksum"]), changes)
         changes = [c for c in changes if c is not None and not (_ACCESS.issuperset(c.what) and c.status is Status.ATTRS
                                                                 and live.ownerless(c.path))]
@@ -295,6 +295,10 @@ def live_entry(root: bytes, path: bytes, known: dict[bytes, bool] | None = None)
         return read_entry(os.path.join(root, path), path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def _as_read(entry: Entry | None, root: bytes) -> Entry | None:
+    return as_read(entry, os.path.join(root, entry.path)) if entry is not None else None
 
 
 def _unlinked(entry: Entry | None) -> Entry | None:

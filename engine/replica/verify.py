@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -16,7 +17,7 @@ from engine.replica import bootsaved, intact, packs, query, rsync
 from engine.replica import catalog as catalogs
 from engine.replica.catalog import Catalog, Row
 from engine.replica.content import Contents
-from engine.replica.disk import read_entry
+from engine.replica.disk import as_read, read_entry
 from engine.replica.layout import Store, read_document, write_file
 from engine.replica.reconcile import join, same_attributes
 from engine.results import Damage, VerifyReport
@@ -138,8 +139,8 @@ class Verifier:
             elif info is None:
                 self._row_damage(row, intact.MISSING)
             else:
-                have = read_entry(os.path.join(self.store.tree, path), path, info)
-                if not same_attributes(have, row.entry):
+                full = os.path.join(self.store.tree, path)
+                if not same_attributes(read_entry(full, path, info), as_read(row.entry, full)):
                     self._row_damage(row, intact.DIFFERS)
 
     def _row_damage(self, row: Row, text: str) -> None:
@@ -161,10 +162,16 @@ class Verifier:
             self.bytes_read += row.entry.size
             self.job.progress("reading the tree", len(seen), current=path, bytes_done=self.bytes_read)
             if row.entry.csum != csum:
-                self._row_damage(row, intact.BAD_CONTENT)
+                self._content_damage(row, intact.BAD_CONTENT)
         for row in catalog.rows("kind = 'f' AND last IS NULL"):
             if row.entry.path not in seen:
-                self._row_damage(row, intact.NO_CONTENT)
+                self._content_damage(row, intact.NO_CONTENT)
+
+    def _content_damage(self, row: Row, text: str) -> None:
+        full = os.path.join(self.store.tree, row.entry.path)
+        if os.path.lexists(full) and not os.access(full, os.R_OK, effective_ids=True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), full)    # that says nothing of the file
+        self._row_damage(row, text)
 
     # --- old versions ----------------------------------------------------------------------------------------------
 
