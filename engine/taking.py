@@ -16,6 +16,7 @@ from engine.events import Job
 from engine.points import RestorePoint
 from engine.replica import delete, layout, mounted, query, recover, room, rsync
 from engine.replica.layout import Store
+from engine.replica.room import Missing
 from engine.replica.snapshot import Snapshot
 from engine.rescue import kit
 from engine.results import Fate, PruneResult, SnapshotRequest, SnapshotResult
@@ -91,21 +92,28 @@ class Taker(VmVerbs):
         recover.recover(store, Job())
         needed = room.missing(store, self.config, job)
         listed = query.points(store)
-        victims = retention.room(listed, self.config.retention, datetime.now(UTC), needed,
+        victims = retention.room(listed, self.config.retention, datetime.now(UTC), needed.bytes,
                                  protected=rollback.protected(store)) if listed else []
         result = self._remove(store, victims, job) if victims else PruneResult((), (), 0)
-        if not result.removed or room.missing(store, self.config, job) > 0:
+        if not result.removed or room.missing(store, self.config, job):
             raise self._no_room(store, error, needed) from error
         return result
 
     @staticmethod
-    def _no_room(store: Store, error: Exception, needed: int) -> RollpointError:
+    def _no_room(store: Store, error: Exception, needed: Missing) -> RollpointError:
         """Return the error for a store that could not take a point; it is as it was."""
-        if needed <= 0:  # there is room: something is larger than the file system lets it be, or a quota is full
-            return RollpointError(f"the store's file system refuses what the point needs: {error}",
-                                  hint="look for a quota, or for an extended attribute larger than it allows")
-        return NoRoomError(f"no room left in {printable(store.path)}: {human_size(needed)} more are needed",
-                           missing=needed, hint="the store is as it was; free room, delete points, or exclude more")
+        where = printable(store.path)
+        if needed.bytes > 0:
+            return NoRoomError(f"no room left in {where}: {human_size(needed.bytes)} more are needed",
+                               missing=needed.bytes,
+                               hint="the store is as it was; free room, delete points, or exclude more")
+        if needed.inodes > 0:
+            return NoRoomError(f"no room left in {where}: its file system has too few inodes, about {needed.inodes:,} "
+                               "more are needed", hint="the store is as it was; remove files there, exclude "
+                               "directories of many small ones, or use a file system made with more inodes")
+        # There is room: something is larger than the file system lets it be, or a quota is full.
+        return RollpointError(f"the store's file system refuses what the point needs: {error}",
+                              hint="look for a quota, or for an extended attribute larger than it allows")
 
     def _fates(self, store: Store, rules: Retention | None = None) -> list[Fate]:
         listed = query.points(store)

@@ -11,6 +11,7 @@ it, so that a flipped bit is found.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -98,6 +99,7 @@ class Catalog:
     @staticmethod
     def create(path: bytes) -> Catalog:
         """Make an empty catalog at `path`, without the indexes (see `finish`): fast to fill, not yet durable."""
+        open(path, "ab").close()        # SQLite would not say why it cannot
         db = sqlite3.connect(os.fsdecode(path), isolation_level=None, check_same_thread=False)
         db.executescript("PRAGMA page_size=8192; PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
                          "PRAGMA cache_size=-24000;" + _SCHEMA)
@@ -143,14 +145,27 @@ class Catalog:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Everything in the block happens, durably, or nothing does."""
+        """Everything in the block happens, durably, or nothing does. Raises OSError where there is no inode for what
+        SQLite has to note beside the catalog: it says only that it cannot open a file."""
         self.db.execute("BEGIN IMMEDIATE")
         try:
             yield
-        except BaseException:
-            self.db.execute("ROLLBACK")
+        except BaseException as error:
+            if self.db.in_transaction:      # SQLite may have ended it itself (sqlite.org, "Response To Errors")
+                self.db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error) and self._no_inode(error):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path()) from error
             raise
         self.db.execute("COMMIT")
+
+    def _path(self) -> str:
+        return str(self.db.execute("PRAGMA database_list").fetchone()[2])
+
+    def _no_inode(self, error: sqlite3.Error) -> bool:
+        if error.sqlite_errorcode != sqlite3.SQLITE_CANTOPEN:
+            return False
+        free = os.statvfs(os.path.dirname(self._path()))
+        return bool(free.f_files) and not free.f_favail
 
     # --- meta and points -----------------------------------------------------------------------------------------
 

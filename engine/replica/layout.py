@@ -29,6 +29,7 @@ from engine.text import printable
 
 FORMAT = 1
 DEFAULT_STORE = b"/var/lib/rollpoint/store"
+_INSIDE = (b"points", b"tree", b"work")
 _PATIENCE = 10
 _RESERVE = 2 << 20
 _FLUSH_EVERY = 0.5  # seconds
@@ -82,6 +83,8 @@ class Store:
         """Be the store's one writer. Raises BusyError, naming the holder, when somebody else is."""
         with self._flock(b"lock", fcntl.LOCK_EX, "the store is in use by {}") as fd:
             _write_holder(fd, verb)
+            with contextlib.suppress(OSError):      # who reads when the file system is full needs it to be there
+                os.close(os.open(self.place(b"readers"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
             yield
             os.ftruncate(fd, 0)
 
@@ -99,7 +102,7 @@ class Store:
             try:
                 stack.enter_context(self._flock(b"readers", fcntl.LOCK_SH, "points are being deleted by {}"))
             except OSError as error:
-                if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT):
                     raise
             yield
 
@@ -324,17 +327,32 @@ def create_store(path: bytes, root: bytes, checksum: str) -> Store:
     if not os.path.isdir(parent) and real != DEFAULT_STORE:
         raise RefusedError(f"no store is made at {printable(path)}: {printable(parent)} does not exist",
                            hint="mount its file system or make the directory first")
-    if os.path.isdir(real) and set(os.listdir(real)) - {b"lost+found"}:
+    if os.path.isdir(real) and not _begun(real):
         raise RefusedError(f"{printable(path)} is no store but is not empty", hint="name an empty or new directory")
-    os.makedirs(real, mode=0o700, exist_ok=True)
-    os.chmod(real, 0o700)
-    for name in (b"points", b"tree", b"work"):
-        os.makedirs(os.path.join(real, name), exist_ok=True)
     identity = {"format": FORMAT, "id": str(uuid.uuid4()), "host": socket.gethostname(),
                 "machine_id": machine_id(root), "root": printable(root), "checksum": checksum,
                 "created": datetime.now(UTC).isoformat(timespec="seconds")}
-    write_document(os.path.join(real, b"store.yaml"), identity)
+    new = [place for place in (real, *(os.path.join(real, name) for name in _INSIDE)) if not os.path.lexists(place)]
+    try:
+        os.makedirs(real, mode=0o700, exist_ok=True)
+        os.chmod(real, 0o700)
+        for name in _INSIDE:
+            os.makedirs(os.path.join(real, name), exist_ok=True)
+        write_document(os.path.join(real, b"store.yaml"), identity)
+    except OSError:
+        for place in reversed(new):
+            with contextlib.suppress(OSError):
+                os.rmdir(place)
+        raise
     return Store(real, identity)
+
+
+def _begun(path: bytes) -> bool:
+    """Whether a directory is empty, or holds only what a store has that was not finished (the machine lost power)."""
+    names = set(os.listdir(path)) - {b"lost+found", b"store.yaml.new"}
+    inside = [os.path.join(path, name) for name in names]
+    return names <= set(_INSIDE) and all(os.path.isdir(p) and not os.path.islink(p) and not os.listdir(p)
+                                         for p in inside)
 
 
 def check_source(store: Store, root: bytes) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import os
 import tarfile
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Protocol
 
 from engine.entries import Entry, Kind
@@ -104,18 +104,13 @@ class PackWriter:
         return Step(op, self._number, offset, size)
 
     def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        try:
-            while view:
-                view = view[self._running[-1].stdin.write(view):]
-        except BrokenPipeError:
-            self._settle(self._running.pop())
+        feed(self._running[-1], data)
         self._position += len(data)
 
     def _next(self) -> None:
         self._end()
         while len(self._running) >= _RUNNING:
-            self._settle(self._running.pop(0))
+            settle(self._running.pop(0))
         self._number += 1
         self._position = 0
         name = pack_name(self._number)
@@ -128,17 +123,6 @@ class PackWriter:
             self._write(bytes(2 * _BLOCK))
             self._running[-1].stdin.close()
 
-    @staticmethod
-    def _settle(process: Process) -> None:
-        if not process.stdin.closed:
-            process.stdin.close()
-        try:
-            process.check()
-        except ToolError as error:
-            if "No space left" in error.stderr or "quota" in error.stderr:
-                raise NoRoomError("no room left in the store while packing old versions") from None
-            raise
-
     def __enter__(self) -> PackWriter:
         return self
 
@@ -147,7 +131,7 @@ class PackWriter:
             with self._stack:
                 self._end()
                 while self._running:
-                    self._settle(self._running.pop(0))
+                    settle(self._running.pop(0))
         else:
             self._stack.__exit__(kind, value, None)
 
@@ -155,15 +139,31 @@ class PackWriter:
 def compress(source: bytes, target: bytes) -> None:
     """Compress bytes into a new file."""
     with open(target, "xb") as out, Process(["zstd", "-q", LEVEL], feed=True, stdout=out) as process:
-        process.stdin.write(source) if len(source) < 65536 else _feed(process, source)
-        process.stdin.close()
-        process.check()
+        feed(process, source)
+        settle(process)
 
 
-def _feed(process: Process, data: bytes) -> None:
+def feed(process: Process, data: bytes) -> None:
+    """Write all of `data` to a zstd. Raises as `settle` when it has ended."""
     view = memoryview(data)
-    while view:
-        view = view[process.stdin.write(view):]
+    try:
+        while view:
+            view = view[process.stdin.write(view):]
+    except BrokenPipeError:
+        settle(process)
+        raise       # it ended well without having read all
+
+
+def settle(process: Process) -> None:
+    """End what is fed to a zstd and wait for it. Raises NoRoomError when it found no room, ToolError when it failed."""
+    with suppress(BrokenPipeError):
+        process.stdin.close()
+    try:
+        process.check()
+    except ToolError as error:
+        if "No space left" in error.stderr or "quota" in error.stderr:
+            raise NoRoomError("no room left in the store for what was packed") from None
+        raise
 
 
 def unpacked(path: bytes) -> Iterator[bytes]:

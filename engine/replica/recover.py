@@ -11,7 +11,7 @@ from engine.events import Job, step
 from engine.replica import catalog as catalogs
 from engine.replica import journal
 from engine.replica.catalog import Catalog
-from engine.replica.disk import walk
+from engine.replica.disk import remove_any, walk
 from engine.replica.layout import Store, fsync_dir, remove_tree, sync_filesystem
 from engine.replica.reconcile import reconcile
 
@@ -51,12 +51,20 @@ def _snapshot(store: Store, entry: dict[str, Any], job: Job) -> str:
             catalogs_file = store.catalog + suffix
             if os.path.exists(catalogs_file):
                 os.unlink(catalogs_file)
-        remove_tree(store.tree)
-        os.mkdir(store.tree)
+        _empty(store.tree)
     else:
         _undo(store, entry, job)
     fsync_dir(store.path)
     return f"undid the unfinished point {point_id}"
+
+
+def _empty(tree: bytes) -> None:
+    """Remove all that is in the tree; the directory itself stays, a new one may find no inode on a full file system."""
+    if not os.path.isdir(tree):
+        os.mkdir(tree)
+    os.chmod(tree, 0o700)
+    for name in os.listdir(tree):
+        remove_any(os.path.join(tree, name))
 
 
 def merge_backups(work: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from engine.config import Config
 from engine.errors import RollpointError
@@ -16,7 +17,21 @@ from engine.replica.source import view
 from engine.run import Process, scratch
 
 _TRANSFER = re.compile(rb"^Total transferred file size: ([0-9,]+)", re.MULTILINE)
+_CREATED = re.compile(rb"^Number of created files: ([0-9,]+)(?: \(reg: ([0-9,]+))?", re.MULTILINE)
+_REGULAR = re.compile(rb"^Number of regular files transferred: ([0-9,]+)", re.MULTILINE)
 _MARGIN = 4 << 20
+_MARGIN_FILES = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """How many bytes and how many inodes more than are free a snapshot needs, about; 0 or less: enough."""
+
+    bytes: int
+    inodes: int
+
+    def __bool__(self) -> bool:
+        return self.bytes > 0 or self.inodes > 0
 
 
 def sizes(store: Store, listed: Sequence[RestorePoint]) -> tuple[int, int]:
@@ -38,12 +53,14 @@ def _files(directory: bytes) -> int:
     return sum(os.lstat(os.path.join(place, name)).st_blocks * 512 for place, name in places)
 
 
-def missing(store: Store, config: Config, job: Job) -> int:
-    """Return how many bytes more than are free a snapshot needs now (0 or less: enough); asks a dry run of rsync."""
+def missing(store: Store, config: Config, job: Job) -> Missing:
+    """Return what a snapshot needs beyond what is free; asks a dry run of rsync. The store need not be there yet."""
     with view(config, store) as source, scratch() as place:
         filters = rsync.write_filters(os.path.join(os.fsencode(place), b"filters"), source.filters)
         options = ["--dry-run", "--delete", "--stats", *source.options]
-        argv = rsync.copy_argv(source.inside, store.tree, options, filters)
+        nothing = os.path.join(os.fsencode(place), b"nothing")
+        tree = store.tree if os.path.isdir(store.tree) else nothing
+        argv = rsync.copy_argv(source.inside, tree, options, filters)
         argv = [a for a in argv if not str(a).startswith("--out-format")]
         with Process(source.space.wrap(argv)) as process:
             out = bytearray()
@@ -52,7 +69,20 @@ def missing(store: Store, config: Config, job: Job) -> int:
                 out += chunk
             if process.wait() not in (0, 23, 24):
                 raise RollpointError("the room that a snapshot needs cannot be measured")
-    found = _TRANSFER.search(bytes(out))
-    needed = int(found[1].replace(b",", b"")) if found else 0
-    free = os.statvfs(store.path)
-    return needed + needed // 50 + _MARGIN - free.f_bavail * free.f_frsize
+    needed = _number(_TRANSFER, out)
+    # A file that is replaced takes an inode too: its old version is kept.
+    files = _number(_CREATED, out) - _number(_CREATED, out, 2) + _number(_REGULAR, out) + _MARGIN_FILES
+    free = os.statvfs(_there(store.path))
+    return Missing(needed + needed // 50 + _MARGIN - free.f_bavail * free.f_frsize,
+                   files - free.f_favail if free.f_files else 0)       # btrfs and others count none
+
+
+def _number(pattern: re.Pattern[bytes], out: bytes | bytearray, group: int = 1) -> int:
+    found = pattern.search(bytes(out))
+    return int((found[group] or b"0").replace(b",", b"")) if found else 0
+
+
+def _there(path: bytes) -> bytes:
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return path

@@ -168,15 +168,15 @@ class Snapshot:
 
         def run(*more: str | bytes) -> rsync.Outcome:
             argv = rsync.copy_argv(source.inside, self.store.tree, (*common, *more), filters)
-            return rsync.run(source.space.wrap(argv), on_item, self.job, log.stdin.write)
+            return rsync.run(source.space.wrap(argv), on_item, self.job,
+                             lambda raw: packs.feed(log, raw))
 
         self.job.progress("comparing")
         with Process(["zstd", "-q", "-1", "-o", items], feed=True) as log:
             outcome = run("--delete-excluded", *options)
             if outcome.unwritten:
                 outcome = self._second_pass(run, bool(options))
-            log.stdin.close()
-            log.check()
+            packs.settle(log)
         for problem in outcome.problems:
             self.job.warn(message(problem))
         source.read()
