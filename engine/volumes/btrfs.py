@@ -53,8 +53,8 @@ class BtrfsBackend:
 
     def points(self) -> list[RestorePoint]:
         """Return all points (see engine.backend.Backend)."""
-        live = btrfsplaces.listed(self._config)
-        return btrfspoints.read(live, every_one="auto" in self._config.btrfs.subvolumes)
+        live, around = btrfsplaces.listed(self._config), btrfsplaces.around(self._config)
+        return btrfspoints.read(live, around, every_one="auto" in self._config.btrfs.subvolumes)
 
     def open(self, point: RestorePoint, job: Job) -> AbstractContextManager[Opened]:
         """Open a point: its snapshots, mounted read-only by their ids, each at its place. A point of one snapshot whose
@@ -72,7 +72,7 @@ class BtrfsBackend:
         """Return the places of what lies in the subvolumes and is in none of their snapshots: other subvolumes, and
         where the top of the file system itself is in use, our own points."""
         places = {part.place for part in parts}
-        used = {os.fsdecode(live.path): live for live in btrfsplaces.listed(self._config)}
+        used = {os.fsdecode(live.path): live for live in btrfsplaces.reachable(self._config)}
         found = []
         for live in (used[part.volume] for part in parts if part.volume in used):
             every = subvolumes(live.path)

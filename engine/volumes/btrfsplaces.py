@@ -86,6 +86,17 @@ def listed(config: Config) -> list[Live]:
     return _unique(found)
 
 
+def around(config: Config) -> list[Live]:
+    """Return all subvolumes that are mounted below the root, also those that the configuration does not name: what a
+    point of ours holds beside those."""
+    return _unique(_mounted(os.path.realpath(os.fsencode(config.root)), mounts()))
+
+
+def reachable(config: Config) -> list[Live]:
+    """Return all that a part of a point can be of: what is listed, and what is around it."""
+    return [*around(config), *listed(config)]
+
+
 def taken(config: Config) -> list[Live]:
     """Return the subvolumes of which a point is taken: those that are named; for ``auto`` the root and those that fstab
     mounts below it, as far as they can be written to. Raises RefusedError where there is none."""

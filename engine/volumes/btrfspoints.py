@@ -105,10 +105,13 @@ def read_record(directory: bytes) -> Record:
 
 
 class FileSystem:
-    """One btrfs: its subvolumes, and which of those in use a snapshot is of."""
+    """One btrfs: its subvolumes, and which of those in use (`live`) a snapshot is of; `around` are others in use, which
+    nobody asked for and a point of ours may hold too."""
 
-    def __init__(self, tops: Tops, mount: Mount, live: Sequence[Live], *, every_one: bool) -> None:
+    def __init__(self, tops: Tops, mount: Mount, live: Sequence[Live], around: Sequence[Live] = (), *, every_one: bool
+                 ) -> None:
         self.mount, self.live, self._every_one = mount, list(live), every_one
+        self._around = [*live, *around]
         self.top = tops.outside(mount)
         self.uuid = fs_uuid(self.top)
         self.subvolumes = subvolumes(self.top)
@@ -184,11 +187,11 @@ class FileSystem:
 
     def _live(self, kept: Kept) -> Live | None:
         """Return the subvolume in use that stands where a part was taken, or that has moved from there."""
-        there = [one for one in self.live if one.place == kept.place and one.path == kept.volume]
+        there = [one for one in self._around if one.place == kept.place and one.path == kept.volume]
         if there:
             return there[0]
         known = self.by_path.get(kept.subvolume)
-        return next((one for one in self.live if known is not None and one.id == known.id), None)
+        return next((one for one in self._around if known is not None and one.id == known.id), None)
 
     # --- others' ---
 
@@ -274,23 +277,39 @@ def _stamp(name: str) -> datetime:
 # --- all of them -----------------------------------------------------------------------------------------------------
 
 
-def read(live: Sequence[Live], *, every_one: bool) -> list[RestorePoint]:
+def read(live: Sequence[Live], around: Sequence[Live] = (), *, every_one: bool) -> list[RestorePoint]:
     """Return the points on the file systems that some subvolumes lie on; without `every_one` only those of these
-    subvolumes themselves. Raises RollpointError."""
-    groups: dict[bytes, list[Live]] = defaultdict(list)
-    for one in live:
-        groups[one.mount.device].append(one)
+    subvolumes themselves. `around` are others in use, on any file system: the parts of a point of ours that are of them
+    are there too. Raises RollpointError."""
+    if not live:
+        return []
+    asked, others = _by_file_system(live), _by_file_system(around)
     found: list[RestorePoint] = []
     seen: set[str] = set()
-    if not groups:
-        return []
     with Tops() as tops:
-        for members in groups.values():
-            system = FileSystem(tops, members[0].mount, members, every_one=every_one)
+        for device, members in asked.items():
+            system = FileSystem(tops, members[0].mount, members, others.pop(device, []), every_one=every_one)
             seen.add(system.uuid)
             found += [point for point in system.ours() if every_one or _concerns(point, live)]
             found += system.others()
+        halves = {point.id for point in found if _elsewhere(point, seen)}
+        for members in others.values() if halves else ():
+            system = FileSystem(tops, members[0].mount, (), members, every_one=False)
+            seen.add(system.uuid)
+            found += [point for point in system.ours() if point.id in halves]
     return _named_apart(_joined(found, seen))
+
+
+def _by_file_system(live: Iterable[Live]) -> dict[bytes, list[Live]]:
+    groups: dict[bytes, list[Live]] = defaultdict(list)
+    for one in live:
+        groups[one.mount.device].append(one)
+    return groups
+
+
+def _elsewhere(point: RestorePoint, seen: set[str]) -> list[str]:
+    """Return the file systems not seen yet that a point of ours has parts on."""
+    return [uuid for uuid in point.doc.get("file_systems", ()) if uuid not in seen]
 
 
 def _concerns(point: RestorePoint, live: Iterable[Live]) -> bool:
@@ -314,7 +333,7 @@ def _joined(found: Sequence[RestorePoint], seen: set[str]) -> list[RestorePoint]
                 state="damaged" if "damaged" in (half.state, point.state) else "ok", doc=half.doc or point.doc)
         together[point.id] = point
     for name, point in together.items():
-        missing = [uuid for uuid in point.doc.get("file_systems", ()) if uuid not in seen]
+        missing = _elsewhere(point, seen)
         if missing:
             problems = (*point.problems, *(f"its part on the file system {uuid} is not here" for uuid in missing))
             together[name] = dataclasses.replace(point, problems=problems, state="damaged")

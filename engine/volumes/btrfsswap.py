@@ -97,7 +97,7 @@ def pending() -> list[str]:
 
 
 def _swaps(config: Config, point: RestorePoint, tops: Tops) -> list[_Swap]:
-    live = {os.fsdecode(one.path): one for one in btrfsplaces.listed(config)}
+    live = {os.fsdecode(one.path): one for one in btrfsplaces.reachable(config)}
     found = []
     for part in point.parts:
         used = live.get(part.volume)

@@ -80,8 +80,9 @@ class LvmBackend:
             raise failing(error, "the logical volumes cannot be listed") from error
 
     def _ours(self, volumes: Sequence[Lv]) -> list[Snapshot]:
-        """Return the snapshots of what the configuration names."""
-        return [s for s in lvmlist.snapshots(volumes) if self._auto or s.origin_name in self._config.lvm.volumes]
+        """Return the snapshots of what the configuration names, and what else belongs to the same points of ours."""
+        found = lvmlist.snapshots(volumes)
+        return found if self._auto else lvmlist.together(found, self._config.lvm.volumes)
 
     def _places(self, volumes: Sequence[Lv]) -> dict[str, bytes]:
         """Return where volumes are mounted, below the root that is looked after."""

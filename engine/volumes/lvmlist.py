@@ -7,7 +7,7 @@ snapshot can be removed.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -104,6 +104,13 @@ def snapshots(volumes: Sequence[Lv]) -> list[Snapshot]:
             owner = "" if label and label.id else owner_of_lvm(lv.full_name)
             found.append(Snapshot(lv, kind, origin, label, owner))
     return found
+
+
+def together(found: Sequence[Snapshot], origins: Collection[str]) -> list[Snapshot]:
+    """Return the snapshots of these volumes (VG/LV), and of the others what was taken with them: a point of which only
+    some volumes are named is whole, and what is done to it is done to all of it."""
+    ours = {s.label.id for s in found if s.label and s.label.id and s.origin_name in origins}
+    return [s for s in found if s.origin_name in origins or (s.label is not None and s.label.id in ours)]
 
 
 def _kind(lv: Lv, pooled: Set[tuple[str, str]], label: Label | None) -> str:

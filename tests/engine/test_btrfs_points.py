@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -282,6 +283,30 @@ def test_only_snapshots_of_the_named_subvolumes_are_listed(machine: BtrfsMachine
         run("btrfs", "subvolume", "snapshot", "-r", str(machine.top / name), str(machine.top / f"of {name}"))
     config = Config(root=str(machine.root), btrfs=Btrfs(subvolumes=(str(machine.root / "home"),)))
     assert [p.parts[0].snapshot for p in BtrfsBackend(config).points()] == ["of @home"]
+
+
+def test_what_was_taken_together_is_whole_whatever_is_named_now(machine: BtrfsMachine) -> None:
+    """Also what lies on another file system; once that is not mounted any more its part is missing."""
+    data = machine.loops.mount(machine.loops.make("btrfs"), machine.root / "data")
+    run("btrfs", "subvolume", "create", str(data / "inner"))
+    machine.write("home/file", "of home")
+    machine.write("data/file", "of data")
+    every = Btrfs(subvolumes=tuple(str(machine.root / p) for p in ("", "home", "data")))
+    point = BtrfsBackend(replace(machine.config, btrfs=every)).take(SnapshotRequest("all"), Job())
+    wanted = [(str(machine.root), b""), (str(machine.root / "home"), b"home"), (str(data), b"data")]
+    assert sorted((p.volume, p.place) for p in point.parts) == sorted(wanted)
+    for name in ("home", "data"):
+        only = BtrfsBackend(replace(machine.config, btrfs=Btrfs(subvolumes=(str(machine.root / name),))))
+        [found] = only.points()
+        assert (found.state, found.problems, found.id) == ("ok", (), point.id)
+        assert sorted((p.volume, p.place) for p in found.parts) == sorted(wanted)
+        with only.open(found, Job()) as opened:
+            assert (Path(os.fsdecode(opened.path)) / "data/file").read_text() == "of data"
+            assert (Path(os.fsdecode(opened.path)) / "home/file").read_text() == "of home"
+            assert {b"nested", b"data/inner"} <= set(opened.holes)
+    machine.loops.umount(data)
+    [found] = BtrfsBackend(replace(machine.config, btrfs=Btrfs(subvolumes=(str(machine.root),)))).points()
+    assert found.state == "damaged" and "is not here" in found.problems[0] and len(found.parts) == 2
 
 
 def test_only_a_snapshot_that_was_listed_can_be_deleted(machine: BtrfsMachine) -> None:

@@ -52,6 +52,23 @@ def test_named_volumes_alone_are_listed(tools: Tools) -> None:
     assert LvmBackend(Config(lvm=Lvm(volumes=()))).points() == []
 
 
+def test_what_was_taken_together_is_whole_whatever_is_named_now(tools: Tools) -> None:
+    """Its tags say what belongs to it; what the others of that volume are is nobody's business here."""
+    tools.report(ROOT, HOME, pool(), *OURS, thick("by-hand", "root"), thin("other", "home"),
+                 thick("noted", "root", tags=["rollpoint.comment=x"]),
+                 thin("noted-too", "home", tags=["rollpoint.pinned"]))
+    for named, others in (("my-vg/home", ["lvm:my-vg/noted-too", "lvm:my-vg/other"]),
+                          ("my-vg/root", ["lvm:my-vg/by-hand", "lvm:my-vg/noted"])):
+        kind = backend(named)
+        points = {p.id: p for p in kind.points()}
+        assert sorted(points) == [ID, *others]
+        assert (points[ID].state, [(p.volume, p.place) for p in points[ID].parts]) == (
+            "ok", [("my-vg/root", b""), ("my-vg/home", b"home")])
+        assert {level.name for level in kind.levels()} >= {"my-vg/root-rp-1", "my-vg/pool data"}
+    assert backend("my-vg/home").delete([points[ID]], Job()).removed == (ID,)
+    assert tools.calls == [["lvremove", "-y", "my-vg/root-rp-1"], ["lvremove", "-y", "my-vg/home-rp-1"]]
+
+
 @pytest.mark.parametrize(("one", "state", "why"), [
     (thick("s", "root", attr="swi-I-s---", fill="100.00"), "damaged", "overflowed"),
     (thick("s", "root", attr="swi-a-s---", fill="100.00"), "damaged", "overflowed"),
