@@ -8,7 +8,7 @@ fit all of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -108,6 +108,11 @@ class Backend(Protocol):
     def open(self, point: RestorePoint, job: Job) -> AbstractContextManager[Opened]:
         """Open a point as a directory. Raises RefusedError for one that has no files to show (a volume that holds a
         VM's disk)."""
+
+    def strain(self, point: RestorePoint, written: Mapping[bytes, int]) -> Sequence[Finding]:
+        """Return what going back by content to a point does to the snapshots that are read from and to their
+        neighbours; `written` are the bytes, about, that it writes to what is mounted at each place. Nothing where
+        writing takes no room but that of the file system itself."""
 
     def annotate(self, point: RestorePoint, *, comment: str | None = None, pinned: bool | None = None) -> RestorePoint:
         """Change the comment, or pin or unpin; returns the point as it is now."""

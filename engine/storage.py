@@ -188,7 +188,8 @@ class Storage(Looking):
         newer = [p for p in self.listing(only=point.backend).points if p.created > point.created
                  and volumes & {part.volume for part in p.parts}]
         with self.opened(point, job) as opened:
-            return storageback.plan(self.config, self._perhaps_store(), opened, point, resolved, newer, job)
+            backend = self.backend(point.backend)
+            return storageback.plan(self.config, self._perhaps_store(), backend, opened, point, resolved, newer, job)
 
     def settle(self, plan: RollbackPlan) -> tuple[RestorePoint, Scope]:
         """Return the point of a plan as it is now, and the scope. Raises ChangedError when its volumes are not where

@@ -18,7 +18,7 @@ from typing import Any
 from engine import bootpieces, putback, reboot, rollback, software, targets
 from engine.backend import Backend, Opened
 from engine.config import Config
-from engine.entries import Change, Diff, Kind
+from engine.entries import Change, Diff, Kind, Status
 from engine.errors import RefusedError
 from engine.events import Job, step
 from engine.machine import packages
@@ -33,6 +33,9 @@ from engine.rollback import Applied
 from engine.run import scratch
 from engine.scopes import Scope, outermost
 from engine.text import message, printable, shown_path
+
+_BLOCK, _LARGE = 4096, 1 << 20
+_ENTRY = 512            # bytes: an inode and its name, and a part of the tables of what is free
 
 
 def tree_of(opened: Opened, name: str) -> OpenTree:
@@ -86,7 +89,7 @@ def differences(config: Config, store: Store | None, scope: Scope, opened: Opene
 # --- planning --------------------------------------------------------------------------------------------------------
 
 
-def plan(config: Config, store: Store | None, opened: Opened, point: RestorePoint, scope: Scope,
+def plan(config: Config, store: Store | None, backend: Backend, opened: Opened, point: RestorePoint, scope: Scope,
          newer: Sequence[RestorePoint], job: Job) -> RollbackPlan:
     """Return what going back to an opened point would change; nothing is touched."""
     root = os.path.realpath(os.fsencode(config.root))
@@ -95,7 +98,8 @@ def plan(config: Config, store: Store | None, opened: Opened, point: RestorePoin
     diff = Diff("live", point.id, tuple(differences(config, store, scope, opened, point.id, job)))
     changed = software.compare(software.LiveFiles(root), tree, [c.path for c in diff.changes])
     findings = [*_about(config, store, point, scope, tree), *putback.obstacles(diff, root),
-                *_holes(opened, scope, root), *_modules(root, tree, scope)]
+                *backend.strain(point, written(diff, opened)), *_holes(opened, scope, root),
+                *_modules(root, tree, scope)]
     findings += [Finding("warning", note) for note in changed.notes]
     return RollbackPlan(
         point, printable(root), scope.words, diff, tuple(newer),
@@ -103,6 +107,24 @@ def plan(config: Config, store: Store | None, opened: Opened, point: RestorePoin
         tuple(shown_path(os.fsencode(d).strip(b"/")) for d in config.databases), tuple(findings),
         tuple(_commands(config, store, point, scope)), changed.packages, changed.kernels,
         reboot=reboot.reasons(root, (), changed.kernels, changed.packages))
+
+
+def written(diff: Diff, opened: Opened) -> dict[bytes, int]:
+    """Return about how many bytes putting a difference back writes to each place: rsync writes whole files, in whole
+    blocks, and the file system something for every entry. Of a large file the holes do not count."""
+    found = dict.fromkeys(opened.places, 0)
+    linked: set[int] = set()
+    for change in diff.changes:
+        place = max((p for p in opened.places if below(change.path, p)), key=len, default=b"")
+        size, new = _ENTRY, change.new
+        if new is not None and new.kind is Kind.FILE and change.status is not Status.ATTRS and new.link not in linked:
+            size += -(-new.size // _BLOCK) * _BLOCK
+            if new.size >= _LARGE:
+                size = min(size, os.lstat(os.path.join(opened.path, change.path)).st_blocks * 512 + _ENTRY)
+        if new is not None and new.link is not None:
+            linked.add(new.link)
+        found[place] = found.get(place, 0) + size
+    return found
 
 
 def _about(config: Config, store: Store | None, point: RestorePoint, scope: Scope, tree: OpenTree) -> Iterator[Finding]:

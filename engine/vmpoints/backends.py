@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 from engine.backend import Level, Losses, NativePlan, NoNativeWay, Opened
@@ -15,7 +15,7 @@ from engine.machine.mounts import Namespace, Space
 from engine.points import RestorePoint
 from engine.replica import layout, recover
 from engine.replica.layout import Store
-from engine.results import PruneResult, SnapshotRequest
+from engine.results import Finding, PruneResult, SnapshotRequest
 from engine.run import scratch
 from engine.vmpoints import copies, documents, inventories
 from engine.vmpoints.plans import DISKS, INVENTORIES
@@ -61,6 +61,10 @@ class _Kept:
         if found is None:
             raise UsageError(f"point {point.id} is gone", hint="`rollpoint list` shows those there are")
         return found
+
+    def strain(self, point: RestorePoint, written: Mapping[bytes, int]) -> Sequence[Finding]:
+        """Nothing: the contents lie in the store."""
+        return ()
 
     def losses(self, points: Sequence[RestorePoint]) -> Losses:
         """Return what deleting these together would free: their own room; contents that others have too stay."""

@@ -15,7 +15,7 @@ import fcntl
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
@@ -81,6 +81,10 @@ class BtrfsBackend:
             inner += [HOME] if live.id == TOP else []
             found += [os.path.join(live.place or b"", name) for name in inner]
         return [hole for hole in found if hole not in places]
+
+    def strain(self, point: RestorePoint, written: Mapping[bytes, int]) -> Sequence[Finding]:
+        """Nothing: a snapshot takes what it needs of the room that the file system says is free."""
+        return ()
 
     def losses(self, points: Sequence[RestorePoint]) -> Losses:
         """Return what deleting these comes to: btrfs without quotas cannot say what it frees."""

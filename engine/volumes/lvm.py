@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from engine.backend import Level, Losses, NativePlan, Opened
@@ -21,7 +21,7 @@ from engine.points import RestorePoint
 from engine.results import Finding, PruneResult, SnapshotRequest
 from engine.run import call
 from engine.text import message
-from engine.volumes import lvmlevels, lvmlist, lvmmerge, lvmopen, lvmtake
+from engine.volumes import lvmlevels, lvmlist, lvmmerge, lvmopen, lvmstrain, lvmtake
 from engine.volumes.lvmlist import SECONDS, Snapshot, current, failing
 from engine.volumes.lvmtags import MOST_COMMENT, PREFIX, changeable
 
@@ -152,6 +152,12 @@ class LvmBackend:
         root = os.path.realpath(os.fsencode(self._config.root))
         with lvmopen.opened(parts, root, job) as opened:
             yield opened
+
+    def strain(self, point: RestorePoint, written: Mapping[bytes, int]) -> Sequence[Finding]:
+        """Return how full the thick snapshots and the pools would get by what is put back."""
+        if not any(written.values()):
+            return ()
+        return tuple(lvmstrain.strain(point, written, lvmlist.listed(), self._config.lvm.size))
 
     # --- deleting --------------------------------------------------------------------------------------------------
 

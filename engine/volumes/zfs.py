@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from engine.backend import Level, Losses, NativePlan, NoNativeWay, Opened
 from engine.config import Config
@@ -21,7 +21,7 @@ from engine.errors import RefusedError, RollpointError
 from engine.events import Job
 from engine.machine.mounts import Namespace, mounts
 from engine.points import Part, RestorePoint
-from engine.results import PruneResult, SnapshotRequest
+from engine.results import Finding, PruneResult, SnapshotRequest
 from engine.text import human_size
 from engine.volumes import zfsback, zfsdestroy, zfstake
 from engine.volumes.composed import compose, strangers
@@ -103,6 +103,10 @@ class ZfsBackend:
             if part.snapshot not in now or now[part.snapshot].guid != part.facts.get("guid"):
                 what = "is another snapshot now" if part.snapshot in now else "is not there any more"
                 raise RollpointError(f"{part.snapshot} {what}", hint="list the points again")
+
+    def strain(self, point: RestorePoint, written: Mapping[bytes, int]) -> Sequence[Finding]:
+        """Nothing: a snapshot takes what it needs of the room that the file system says is free."""
+        return ()
 
     # --- changing --------------------------------------------------------------------------------------------------
 
