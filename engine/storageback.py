@@ -34,7 +34,7 @@ from engine.run import scratch
 from engine.scopes import Scope, outermost
 from engine.text import message, printable, shown_path
 
-_BLOCK, _LARGE = 4096, 1 << 20
+_BLOCK = 4096
 _ENTRY = 512            # bytes: an inode and its name, and a part of the tables of what is free
 
 
@@ -110,19 +110,18 @@ def plan(config: Config, store: Store | None, backend: Backend, opened: Opened, 
 
 
 def written(diff: Diff, opened: Opened) -> dict[bytes, int]:
-    """Return about how many bytes putting a difference back writes to each place: rsync writes whole files, in whole
-    blocks, and the file system something for every entry. Of a large file the holes do not count."""
+    """Return about how many bytes putting a difference back writes to each place: rsync writes whole files but no
+    holes, each of several hard-linked names once, and the file system something for every entry."""
     found = dict.fromkeys(opened.places, 0)
-    linked: set[int] = set()
+    seen: set[tuple[int, int]] = set()
     for change in diff.changes:
-        place = max((p for p in opened.places if below(change.path, p)), key=len, default=b"")
         size, new = _ENTRY, change.new
-        if new is not None and new.kind is Kind.FILE and change.status is not Status.ATTRS and new.link not in linked:
-            size += -(-new.size // _BLOCK) * _BLOCK
-            if new.size >= _LARGE:
-                size = min(size, os.lstat(os.path.join(opened.path, change.path)).st_blocks * 512 + _ENTRY)
-        if new is not None and new.link is not None:
-            linked.add(new.link)
+        if new is not None and new.kind is Kind.FILE and change.status is not Status.ATTRS:
+            info = os.lstat(os.path.join(opened.path, change.path))
+            if (info.st_dev, info.st_ino) not in seen:
+                size += min(-(-info.st_size // _BLOCK) * _BLOCK, info.st_blocks * 512)
+            seen.add((info.st_dev, info.st_ino))
+        place = max((p for p in opened.places if below(change.path, p)), key=len, default=b"")
         found[place] = found.get(place, 0) + size
     return found
 

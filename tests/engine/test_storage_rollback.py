@@ -18,7 +18,7 @@ from engine.errors import RefusedError, RollpointError, UsageError
 from engine.events import Job
 from engine.machine.mounts import mounts
 from engine.points import RestorePoint
-from engine.results import RollbackResult, SnapshotRequest
+from engine.results import Finding, RollbackResult, SnapshotRequest
 from engine.service import Engine
 from tests.engine.btrfs_machine import SECOND, BtrfsMachine, first_state, must_be, second_state, seen, state
 from tests.engine.harness import CHECKOUT, child_env
@@ -117,6 +117,41 @@ def test_excluded_paths_and_databases_stay(machine: BtrfsMachine) -> None:
     assert engine.rollback(plan, Job()).verified
     assert (machine.root / "srv/keep.pid").read_text() == "stays"
     assert (machine.root / "home/db/table").read_text() == "stays"
+
+
+def test_the_storage_is_told_how_much_a_rollback_writes_where(
+        machine: BtrfsMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole files in whole blocks, a hard-linked one once, of a large one no holes; what goes, and what only gets other
+    attributes, is next to nothing."""
+    first_state(machine)
+    machine.write("home/large", "x" * 3_000_000)
+    os.link(machine.root / "home/large", machine.root / "home/same")
+    with open(machine.root / "srv/sparse", "wb") as file:
+        file.truncate(100 << 20)
+        file.write(b"x" * 10_000)
+    point = machine.take()
+    for name in ("home/large", "home/same", "srv/sparse"):
+        (machine.root / name).unlink()
+    machine.write("srv/more", "m" * 9_000_000)
+    os.chmod(machine.root / "home/user/gone", 0o600)
+    told: list[dict[bytes, int]] = []
+
+    def strain(_: object, point: RestorePoint, written: dict[bytes, int]) -> list[Finding]:
+        told.append(written)
+        return [Finding("blocker", f"{point.id} would overflow", "make it larger")]
+
+    monkeypatch.setattr("engine.volumes.btrfs.BtrfsBackend.strain", strain)
+    engine = machine.engine()
+    plan = engine.plan(point, ["system"], Job())
+    assert plan.blocked and [f.text for f in plan.findings if f.level == "blocker"] == [f"{point.id} would overflow"]
+    with pytest.raises(RefusedError, match="would overflow"):
+        engine.rollback(plan, Job())
+    assert not (machine.root / "home/large").exists()
+    [written] = told
+    assert set(written) == {b"", b"home"}
+    assert 3_000_000 < written[b"home"] < 3_020_000 and 10_000 < written[b""] < 40_000, written
+    engine.plan(point, ["fs=/"], Job())
+    assert told[1] == {b"": written[b""], b"home": 0}
 
 
 def test_where_no_snapshot_can_be_taken_the_replica_keeps_the_present_state(
