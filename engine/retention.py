@@ -5,7 +5,7 @@ The rules, first match wins:
 ======================================  ======  ==========================================
 what is true of the point               fate    rule shown
 ======================================  ======  ==========================================
-it is damaged                           stays   damaged: never removed automatically
+it is damaged (or merging)              stays   damaged: never removed automatically
 it is in use                            stays   the reason given in `protected`
 it is pinned                            stays   pinned
 one of the newest `min_keep` whole ones stays   one of the newest 2
@@ -143,7 +143,7 @@ def _floors(points: Sequence[RestorePoint], rules: Retention, now: datetime,
     for index in reversed(_oldest_first(points)):
         point, age = points[index], points[index].age(now)
         if point.state != "ok":
-            floors[index] = "damaged: never removed automatically"
+            floors[index] = f"{point.state}: never removed automatically"
             continue
         counts[point.backend] = counts.get(point.backend, 0) + 1
         if point.id in protected:

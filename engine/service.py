@@ -11,11 +11,11 @@ from typing import Any
 from engine import adapted, nextboot, points, retention, rollback, scopes, targets
 from engine.adapted import Adapted
 from engine.backend import NativePlan
-from engine.backends import Trouble
+from engine.backends import Listing, Trouble
 from engine.config import Retention
 from engine.configsave import save_rules
 from engine.dispatch import REPLICA, of_any_backend
-from engine.errors import ChangedError, RefusedError, UsageError
+from engine.errors import CancelledError, ChangedError, RefusedError, RollpointError, UsageError
 from engine.events import Job
 from engine.points import RestorePoint
 from engine.replica import layout, mounted, query, repair, verify
@@ -242,10 +242,12 @@ class Engine(Taker):
         newest first."""
         return self._fates(self._store, rules)
 
-    def all_fates(self, rules: Retention | None = None, backend: str | None = None) -> tuple[list[Fate], list[Trouble]]:
-        """Return what `fates` does for the points of all backends (or of one), newest first, and which backends could
-        not be asked. The rules hold for each backend, owner and set of volumes by itself."""
-        listing = self.listing(backend)
+    def all_fates(self, rules: Retention | None = None, backend: str | None = None, *, listing: Listing | None = None
+                  ) -> tuple[list[Fate], list[Trouble]]:
+        """Return what `fates` does for the points of all backends (or of one, or of a `listing` from before: then the
+        storage is not asked for its points again), newest first, and which backends could not be asked. The rules hold
+        for each backend, owner and set of volumes by itself."""
+        listing = listing or self.listing(backend)
         mine = {p.id for p in listing.points if p.backend == REPLICA}
         decided = {f.point.id: f for f in (self.fates(rules) if mine else ())}
         others = [p for p in listing.points if p.backend != REPLICA]
@@ -263,7 +265,14 @@ class Engine(Taker):
         kept = [point for point in going if point.backend == REPLICA]
         others = [point for point in going if point.backend != REPLICA]
         results = [self.prune(job, kept)] if kept else []
-        return _together([*results, *([self.storage.delete(others, job)] if others else [])])
+        try:
+            results += [self.storage.delete(others, job)] if others else []
+        except RollpointError as error:
+            if not kept or isinstance(error, CancelledError):
+                raise
+            # What went from the store must be told all the same.
+            results.append(PruneResult((), tuple((point.id, error.message) for point in others), 0))
+        return _together(results)
 
     def rules(self) -> Retention:
         """Return the rules of retention that hold now."""

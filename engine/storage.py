@@ -12,7 +12,7 @@ from typing import NoReturn
 from engine import backends, retention, rollback, scopes, storageback, storagemounts
 from engine.backend import Losses, NativePlan
 from engine.config import Retention
-from engine.errors import ChangedError, RefusedError, RollpointError, UsageError
+from engine.errors import CancelledError, ChangedError, RefusedError, RollpointError, UsageError
 from engine.events import Job
 from engine.points import RestorePoint
 from engine.replica import restore as restoring
@@ -85,7 +85,9 @@ class Storage(Looking):
             return self.backend(victims[0].backend).losses(victims)
 
     def delete(self, victims: Sequence[RestorePoint], job: Job) -> PruneResult:
-        """Delete points, each by its backend, whatever the rules say; what an interrupted rollback needs is refused."""
+        """Delete points, each by its backend, whatever the rules say; what an interrupted rollback needs is refused.
+        A backend that fails keeps nobody from hearing what went with those before it: its points are among the
+        failed."""
         self._may_write()
         needed = self._protected()
         for point in victims:
@@ -95,8 +97,15 @@ class Storage(Looking):
         failed: list[tuple[str, str]] = []
         freed = 0
         for name in dict.fromkeys(point.backend for point in victims):
-            with clean_errors():
-                result = self.backend(name).delete([p for p in victims if p.backend == name], job)
+            members = [p for p in victims if p.backend == name]
+            try:
+                with clean_errors():
+                    result = self.backend(name).delete(members, job)
+            except RollpointError as error:
+                if not removed or isinstance(error, CancelledError):
+                    raise
+                failed += [(point.id, error.message) for point in members]
+                continue
             removed += result.removed
             failed += result.failed
             freed += result.freed

@@ -17,13 +17,14 @@ import pytest
 from engine import backends
 from engine.config import Retention
 from engine.configsections import Btrfs
-from engine.errors import ChangedError, RefusedError, UsageError
+from engine.errors import ChangedError, RefusedError, RollpointError, UsageError
 from engine.events import Job
 from engine.reading import Reader
 from engine.results import SnapshotRequest
 from engine.service import Engine
 from engine.storage import Storage
 from engine.taking import Taker
+from engine.volumes.btrfs import BtrfsBackend
 from tests.engine.btrfs_machine import SECOND, BtrfsMachine, first_state, second_state, seen, state
 from tests.engine.loops import loops, run
 from tests.oracle import must_equal, record
@@ -208,11 +209,33 @@ def test_pins_and_rules_hold_for_snapshots_too(machine: BtrfsMachine) -> None:
     assert {f.point.id for f in fates if not f.keep} == {old[0].id, old[2].id}
     assert {f.point.id: f.rule for f in fates}[old[1].id] == "pinned"
     assert alone.id in {f.point.id for f in fates if f.keep}, "the only point of these volumes"
+    some = engine.storage_points()
+    assert engine.all_fates(listing=some) == (fates, [])
+    assert {f.keep for f in engine.all_fates(Retention(min_keep=9), listing=some)[0]} == {True}
     with pytest.raises(ChangedError):
         engine.prune_all(Job(), [old[0]])
     result = engine.prune_all(Job(), [f.point for f in fates if not f.keep])
     assert set(result.removed) == {old[0].id, old[2].id} and result.failed == ()
     assert {p.id for p in engine.listing().points} == {old[1].id, old[3].id, old[4].id, alone.id}
+
+
+def test_what_went_is_told_where_the_storage_fails_after_it(
+        machine: BtrfsMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(replace(machine.config, retention=Retention(
+        min_keep=1, min_age=0, max_age=0, max_store_ratio=None)))
+    kept = [engine.snapshot(SnapshotRequest(), Job()).point for _ in range(2)]
+    found = [machine.backend().take(SnapshotRequest(), Job()) for _ in range(2)]
+
+    def fails(*_: object) -> None:
+        raise RollpointError("btrfs gave no answer")
+
+    monkeypatch.setattr(BtrfsBackend, "delete", fails)
+    going = [f.point for f in engine.all_fates()[0] if not f.keep]
+    assert {p.id for p in going} == {kept[0].id, found[0].id}
+    result = engine.prune_all(Job(), going)
+    assert result.removed == (kept[0].id,) and result.failed == ((found[0].id, "btrfs gave no answer"),)
+    with pytest.raises(RollpointError, match="no answer"):      # nothing went: that is an error, not a result
+        engine.prune_all(Job())
 
 
 def test_what_others_took_stays_unless_the_configuration_names_them(machine: BtrfsMachine) -> None:

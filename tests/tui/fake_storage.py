@@ -9,11 +9,13 @@ from datetime import UTC, datetime, timedelta
 
 from engine.backend import Level, Losses, NativePlan, NoNativeWay
 from engine.backends import Listing, Trouble
+from engine.config import Retention
 from engine.entries import Entry, Kind
 from engine.errors import ChangedError, RefusedError, UsageError
 from engine.events import Job
 from engine.points import Part, RestorePoint
-from engine.results import Finding, PruneResult, SnapshotRequest, SnapshotResult
+from engine.results import Fate, Finding, PruneResult, SnapshotRequest, SnapshotResult
+from engine.retention import deletions, fates
 from tests.tui.fake_tree import FakeTree, entry
 
 NOW = datetime(2024, 11, 20, 3, 12, 40, tzinfo=UTC)
@@ -71,6 +73,7 @@ class FakeStorage:
     native_blocked = native_refused = ""
     freed: int | None = 5 * MIB
     set_back_done: tuple[str, ...] = ()
+    prunable = "nobody"     # another program whose points the configuration lets us prune
 
     def _enter(self, verb: str) -> None:
         raise NotImplementedError
@@ -137,6 +140,41 @@ class FakeStorage:
                     for p in victims if p.owner.startswith("sanoid")]
             found[backend] = Losses(self.freed, (*held, Finding("warning", f"the clone tank/clone{text} goes with it")))
         return found
+
+    def fates(self, rules: Retention | None = None) -> list[Fate]:
+        raise NotImplementedError
+
+    def rules(self) -> Retention:
+        raise NotImplementedError
+
+    def prune(self, job: Job, shown: Sequence[RestorePoint] | None = None) -> PruneResult:
+        raise NotImplementedError
+
+    def all_fates(self, rules: Retention | None = None, backend: str | None = None, *, listing: Listing | None = None
+                  ) -> tuple[list[Fate], list[Trouble]]:
+        self._enter("all_fates")
+        listing = listing or self.listing(backend)
+        mine = [p for p in listing.points if p.backend not in STORAGE]
+        found = {f.point.id: f for f in (self.fates(rules) if mine else ())}
+        for point in (p for p in listing.points if p.backend in STORAGE):
+            if point.owner and not point.owner.startswith(self.prunable):
+                whose = "of unknown origin" if point.owner.startswith("unknown") else f"{point.owner}'s"
+                found[point.id] = Fate(point, True, f"{whose}, not ours to remove")
+        for kind in STORAGE:
+            members = [p for p in listing.points if p.backend == kind and p.id not in found]
+            found |= {f.point.id: f for f in fates(members, rules or self.rules(), NOW, store_bytes=0, source_bytes=0)}
+        return [found[p.id] for p in listing.points], list(listing.troubles)
+
+    def prune_all(self, job: Job, shown: Sequence[RestorePoint] | None = None, backend: str | None = None
+                  ) -> PruneResult:
+        self._enter("prune_all")
+        going = deletions(self.all_fates(backend=backend)[0])
+        if shown is not None and {p.id for p in shown} != {p.id for p in going}:
+            raise ChangedError("the rules do not remove what was shown", hint="look at the points again")
+        mine, others = ([p for p in going if (p.backend in STORAGE) == of] for of in (False, True))
+        done = [self.prune(job, mine)] if mine else []
+        done += [self.storage_delete(others)] if others else []
+        return PruneResult(tuple(i for r in done for i in r.removed), (), sum(r.freed for r in done))
 
     def native_plan(self, point: RestorePoint) -> NativePlan:
         self._enter("native_plan")

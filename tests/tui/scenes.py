@@ -10,6 +10,7 @@ from typing import Any
 from textual.screen import Screen
 
 from engine.backends import Trouble
+from engine.config import Retention
 from engine.errors import RollpointError
 from engine.points import RestorePoint
 from engine.results import Damage, Finding
@@ -29,8 +30,8 @@ AGREE = ("r", "enter", "enter", "enter")
 """To the step of a rollback in which yes is to be typed."""
 ODD_VM = ("V", "slash", *"web01", "enter", "down", "enter")
 """To the VM that has hostile texts wherever a string can be."""
-WRITES = frozenset({"snapshot", "rollback", "resume", "undo", "prune", "delete", "annotate", "restore", "repair",
-                    "save_rules", "order", "take_order_back", "vm_settle", "vm_take", "vm_take_disks",
+WRITES = frozenset({"snapshot", "rollback", "resume", "undo", "prune", "prune_all", "delete", "annotate", "restore",
+                    "repair", "save_rules", "order", "take_order_back", "vm_settle", "vm_take", "vm_take_disks",
                     "vm_bring_back_config", "vm_restore_disks", "set_back"})
 """The verbs that change something."""
 
@@ -120,6 +121,11 @@ def _storage(engine: FakeEngine) -> None:
     engine.have_storage(engine.vm_text)
     engine.storage_troubles = (Trouble("btrfs", engine.vm_text or "no answer", engine.vm_text),)
     engine.waiting = (engine.vm_text or "vg/root merges when it is next activated",)
+
+
+def _thinning(engine: FakeEngine) -> None:
+    _storage(engine)
+    engine.rules_now, engine.prunable = Retention(min_keep=1, daily=1), "zrepl"
 
 
 def _held(engine: FakeEngine) -> None:
@@ -230,6 +236,9 @@ SCENES = (
     Scene("deleted", ("x", *YES), "DeleteScreen", "1 point removed", says=False),
     Scene("prune", ("P",), "PruneScreen", "SAVED RULES", says=False),
     Scene("prune calendar", ("P", "c"), "PruneScreen", "Week of", says=False),
+    Scene("prune with the storage", ("P", "tab"), "PruneScreen", "btrfs 1 stay", set_up=_thinning),
+    Scene("prune the storage too", ("P", "x"), "PruneNowScreen", "as the storage works it out", set_up=_thinning),
+    Scene("pruned", ("P", "x", *YES), "PruneNowScreen", "points removed", says=False, set_up=_thinning),
     Scene("growth", ("o",), "GrowthScreen", "[2 Days", says=False),
     Scene("boot", ("B",), "BootScreen", "it will not boot"),
     Scene("boot code", ("B", "2"), "BootScreen", "DIFFERENT"),
@@ -321,7 +330,8 @@ class Guide:
         self._before = {name: getattr(engine, name) for name in
                         ("state", "damage", "findings", "differences", "boot_damage", "no_boot_pieces", "boot_planned",
                          "vm_found", "vm_state", "vm_store", "vm_done", "vm_half_done", "vm_inventories", "missing",
-                         "storage", "storage_text", "storage_troubles", "fill", "waiting", "native_blocked")}
+                         "storage", "storage_text", "storage_troubles", "fill", "waiting", "native_blocked",
+                         "rules_now", "prunable")}
         self._points: tuple[RestorePoint, ...] = tuple(engine.list)
 
     def __enter__(self) -> Guide:

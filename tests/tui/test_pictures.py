@@ -11,6 +11,7 @@ import pytest
 from textual.screen import Screen
 
 from engine.backends import Trouble
+from engine.config import Retention
 from engine.points import RestorePoint
 from tests.tui.conftest import AppPilot, make_app, press, settle, until
 from tests.tui.fake_engine import FakeEngine
@@ -70,7 +71,7 @@ def test_picture(snap_compare: Callable[..., bool], scene: str, size: tuple[int,
 STORAGE = {"storage": ("g",), "storage-details": ("g", "enter"), "storage-ways": ("g", "r"),
            "storage-native": ("g", "r", "n", "enter"), "storage-take": ("s", "tab", "tab", "tab", "right"),
            "storage-delete": ("g", "down", "down", "x"), "storage-browse": ("g", "down", "down", "b"),
-           "storage-store": ("S",)}
+           "storage-store": ("S",), "storage-prune": ("P", "tab", "down"), "storage-prune-now": ("P", "x")}
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=["80x24", "160x45"])
@@ -78,6 +79,8 @@ STORAGE = {"storage": ("g",), "storage-details": ("g", "enter"), "storage-ways":
 def test_storage(snap_compare: Callable[..., bool], scene: str, size: tuple[int, int]) -> None:
     engine = FakeEngine(30)
     engine.have_storage()
+    if "prune" in scene:
+        engine.rules_now, engine.prunable = Retention(min_keep=1, daily=2), "zrepl"
     engine.waiting = ("vg/root merges when it is next activated, at the next boot",)
     engine.storage_troubles = (Trouble("btrfs", "btrfs gave no answer within 30 s", "look at `dmesg`"),)
     assert snap_compare(make_app(engine), run_before=walk(*STORAGE[scene]), terminal_size=size)

@@ -1,7 +1,7 @@
 """The prune simulator: the rules, what becomes of each point under them, and what that frees. Trying changes nothing.
 
-Rules are edited in place; each change asks the engine what it would do. Saving the rules and pruning are two steps of
-their own (tui/screens/prunenow.py), and pruning always goes by the saved rules.
+Rules are edited in place; each change asks the engine what it would do (tui/screens/fatewatch.py). Saving the rules and
+pruning are two steps of their own (tui/screens/prunenow.py), and pruning always goes by the saved rules.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from textual.binding import Binding
 from textual.containers import Container, Vertical
 from textual.widgets import Static
 
-from engine.config import Retention
+from engine.backends import Trouble
+from engine.dispatch import REPLICA
 from engine.points import RestorePoint
-from engine.results import Fate, PruneResult, StoreStatus
+from engine.results import Fate, PruneResult
+from tui.prunewords import beside_line, totals
 from tui.rules import shown_value, value_of
-from tui.screens.ruleedit import RuleEditing
-from tui.text import Segment, called, content, plural, size
+from tui.screens.fatewatch import FateWatch
+from tui.text import called, content, plural
 from tui.widgets.faterows import CalendarRows, FateRows
 from tui.widgets.keybar import Hint, KeyBar
 from tui.widgets.lineinput import LineInput
@@ -26,7 +28,7 @@ from tui.widgets.rulerows import RuleRows
 from tui.widgets.statusline import StatusLine
 
 
-class PruneScreen(RuleEditing):
+class PruneScreen(FateWatch):
     """The place behind `P`."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (76, "-narrow"), (100, "-wide")]
@@ -35,29 +37,34 @@ class PruneScreen(RuleEditing):
         Binding("tab", "other", show=False, priority=True), Binding("plus,right,l", "step(1)", show=False),
         Binding("minus,left,h", "step(-1)", show=False), Binding("w", "save", show=False),
         Binding("u", "undo", show=False), Binding("x", "prune", show=False), Binding("p", "pin", show=False),
-        Binding("c", "calendar", show=False),
+        Binding("c", "calendar", show=False), Binding("K", "kind", show=False),
         *(Binding(str(digit), f"edit('{digit}')", show=False, priority=True) for digit in range(10))]
     KEYS = (("enter", "on a rule: type a value; on a point: everything about it"),
             ("+ -, right left", "the rule one step up or down"), ("0 to 9", "begin to type a value"),
             ("c", "the points as a list or as a calendar"), ("tab", "from the rules to the points and back"),
             ("w", "write the rules to the configuration"), ("u", "undo: back to the saved rules"),
             ("x", "remove the points that the saved rules do not keep: asks for yes"),
-            ("p", "pin or unpin the point under the cursor"), ("esc", "leave; what was tried is forgotten"))
+            ("p", "pin or unpin the point under the cursor"),
+            ("K", "points of one kind only (the store's, ZFS's, LVM's ...): the next kind, then all again"),
+            ("esc", "leave; what was tried is forgotten"))
     NOTES = ("Trying rules changes nothing. * before a rule: changed here and not saved.",
              "Ages are typed as 3600, 45min, 12h, 90d, 4w or 2y; none means no limit.",
              "Points (of a rule): for how many points it is the reason, or one of them, to stay or to go.",
-             "What is freed is an estimate: the own sizes of the points that go.",
-             "These are the points of the store; `rollpoint prune` applies the rules to snapshots of the storage too.")
+             "What is freed in the store is an estimate: the own sizes of the points that go. What snapshots of the "
+             "storage free is what the storage itself works out.",
+             "Rules count for each kind, owner and set of volumes by itself. What another program took stays, unless "
+             "the configuration lets Rollpoint prune that program's.")
 
     def __init__(self) -> None:
         super().__init__()
-        self.status: StoreStatus | None = None
         self._calendar = False
+        self._kind = ""         # the backend whose points alone are listed, "" for all
 
     def compose(self) -> ComposeResult:
         """Header, what it comes to, rules and points side by side, the row in full, the line to type into, keys."""
         yield self.header()
         yield Static(content(("Asking the rules ...", "dim")), markup=False, id="subject")
+        yield Static("", markup=False, id="beside")
         with Container(id="sides"):
             with Vertical(id="left"):
                 yield RowList(id="rules")
@@ -69,51 +76,52 @@ class PruneScreen(RuleEditing):
 
     def on_mount(self) -> None:
         """Ask for the rules, the points and the sizes."""
-        self.query_one("#value").display = False
+        self.query_one("#value").display = self.query_one("#beside").display = False
         self._side("rules")
         self.query_one("#rules", RowList).focus()
-        self._load()
-
-    # --- asking --------------------------------------------------------------------------------------------------
-
-    def _load(self) -> None:
-        """Ask for everything; the rules that are being tried stay."""
-        engine, rules = self.rollpoint.engine, None if self.saved is None else self.rules
-
-        def work() -> tuple[Retention, StoreStatus, list[Fate]]:
-            saved = engine.rules()
-            return saved, engine.status(), engine.fates(rules or saved)
-
-        self.ask("fates", work, self._loaded, self._failed)
-
-    def _failed(self, error: BaseException) -> None:
-        if self.saved is None:
-            self.dismiss(None)
-        self.rollpoint.report(error)
-
-    def _loaded(self, answer: tuple[Retention, StoreStatus, list[Fate]]) -> None:
-        if self.saved is None:
-            self.rules = answer[0]
-        self.saved, self.status, self.fates = answer
-        self.show()
+        self.load()
 
     # --- showing -------------------------------------------------------------------------------------------------
 
     def show(self) -> None:
         """Totals, rules, points, keys."""
         self.show_rules()
-        rows = self.query_one("#fates", RowList)
-        now = self.rollpoint.now()
-        rows.show(CalendarRows(self.fates) if self._calendar else FateRows(self.fates, now), rows.cursor)
+        self._show_fates()
         saved = self.saved == self.rules
-        self.query_one("#subject", Static).update(content(*totals(self.fates, self.status, saved=saved)))
+        self.query_one("#subject", Static).update(content(*totals(self.kept, self.status, saved=saved)))
         self.show_keys()
         self.describe()
 
     def show_rules(self) -> None:
-        """The rules alone."""
+        """The rules, and how the storage stands with them."""
         rows = self.query_one("#rules", RowList)
-        rows.show(RuleRows(self.rules, self.saved or self.rules, self.fates), rows.cursor)
+        rows.show(RuleRows(self.rules, self.saved or self.rules, self.certain), rows.cursor)
+        line = self.query_one("#beside", Static)
+        line.display = self.beside.there or self.slow
+        line.update(content(*beside_line(self.beside.fates, self.beside.losses, self.beside.found.troubles,
+                                         self.beside.why, asking=self.asking)))
+
+    def _show_fates(self) -> None:
+        """The points, all or those of one kind."""
+        rows = self.query_one("#fates", RowList)
+        if self._kind not in self.kinds:
+            self._kind = ""
+        found = [f for f in self.fates if self._kind in ("", f.point.backend)]
+        if self._calendar:
+            certain = {f.point.id for f in self.certain}
+            rows.show(CalendarRows([f for f in found if f.point.id in certain]), rows.cursor)
+        else:
+            rows.show(FateRows(found, self.rollpoint.now(), asking=self.asking), rows.cursor)
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds that there are points of, the store's first."""
+        return sorted({f.point.backend for f in self.fates}, key=lambda kind: (kind != REPLICA, kind))
+
+    @property
+    def _next_kind(self) -> str:
+        order = ["", *self.kinds]
+        return order[(order.index(self._kind) + 1) % len(order)] if self._kind in order else ""
 
     def show_keys(self) -> None:
         """The keys that do something now."""
@@ -128,6 +136,8 @@ class PruneScreen(RuleEditing):
         else:
             found = [Hint("tab", "Rules", "screen.other", 1), Hint("p", "Pin", "screen.pin", 2)]
         found.append(Hint("c", "List" if self._calendar else "Calendar", "screen.calendar", 3))
+        after = f"Only {self._next_kind}" if self._next_kind else "All kinds"
+        found += [Hint("K", after, "screen.kind", 2)] if len(self.kinds) > 1 else []
         found += [Hint("u", "Undo", "screen.undo"), Hint("w", "Write rules", "screen.save"),
                   Hint("x", "Prune", "screen.prune"), Hint("esc", "Back", "screen.leave"),
                   Hint(":", "More", "app.palette", 3), Hint("?", "Help", "app.help")]
@@ -178,6 +188,13 @@ class PruneScreen(RuleEditing):
         self.query_one("#fates", RowList).cursor = 0
         self.show()
 
+    def action_kind(self) -> None:
+        """List the points of the next kind alone, after the last one all again."""
+        if self._possible("kind"):
+            self._kind = self._next_kind
+            self.query_one("#fates", RowList).cursor = 0
+            self.show()
+
     @on(RowList.Chosen, "#rules")
     def _chosen_rule(self) -> None:
         self.action_edit("")
@@ -195,8 +212,9 @@ class PruneScreen(RuleEditing):
     def point(self) -> RestorePoint | None:
         """The point under the cursor, where the list of points has it."""
         rows = self.query_one("#fates", RowList)
-        found = isinstance(rows.source, FateRows) and self.has_class("-on-points") and rows.cursor < len(self.fates)
-        return self.fates[rows.cursor].point if found else None
+        source = rows.source
+        found = isinstance(source, FateRows) and self.has_class("-on-points") and rows.cursor < len(source)
+        return source.fates[rows.cursor].point if isinstance(source, FateRows) and found else None
 
     def why_not(self, action: str) -> str:
         """Why an action makes no sense now."""
@@ -206,7 +224,9 @@ class PruneScreen(RuleEditing):
             return "The rules are the saved ones: there is nothing to write."
         if action == "pin" and self.point() is None:
             return "To pin a point, go to the list of points (tab)."
-        if action == "prune" and self.saved == self.rules and all(f.keep for f in self.fates):
+        if action == "kind" and len(self.kinds) < 2:
+            return "There is one kind of points only." if self.kinds else "There is no restore point yet."
+        if action == "prune" and self.saved == self.rules and not self.asking and all(f.keep for f in self.fates):
             return "The saved rules remove nothing now."
         return ""
 
@@ -224,7 +244,7 @@ class PruneScreen(RuleEditing):
 
             def noted(found: RestorePoint) -> None:
                 self.say(f"Point {called(found)} is {'pinned' if wanted else 'no longer pinned'}.")
-                self._load()
+                self.load()
 
             self.ask("note", lambda: engine.annotate(point, pinned=wanted), noted)
 
@@ -243,7 +263,7 @@ class PruneScreen(RuleEditing):
                 return
             self.saved = self.rules
             self.say("The rules were saved.")
-            self._load()
+            self.load()
             if pruning:
                 self.action_prune()
 
@@ -256,36 +276,24 @@ class PruneScreen(RuleEditing):
         if self.saved != self.rules:
             self._save(pruning=True)
             return
+        if self.beside.there or self.slow:
+            self.say("Asking the storage what the rules remove ...")
         # Asked anew: what is confirmed must be what the saved rules say now.
-        self.ask("prune", self.rollpoint.engine.fates, self._confirm_prune)
+        engine = self.rollpoint.engine
+        self.ask("prune", engine.all_fates, self._confirm_prune)
 
-    def _confirm_prune(self, fates: list[Fate]) -> None:
+    def _confirm_prune(self, answer: tuple[list[Fate], list[Trouble]]) -> None:
         from tui.screens.prunenow import PruneNowScreen
 
+        fates, troubles = answer
+        self.say("")
         if all(f.keep for f in fates):
             self.say("The saved rules remove nothing now.", "warn")
         else:
-            self.app.push_screen(PruneNowScreen(fates), self._pruned)
+            self.app.push_screen(PruneNowScreen(fates, troubles), self._pruned)
 
     def _pruned(self, result: PruneResult | None) -> None:
         if result is not None:
             self.say(f"{plural(len(result.removed), 'point')} removed.", "warn" if result.failed else "good")
-        self._load()
+        self.load()
 
-
-def totals(fates: list[Fate], status: StoreStatus | None, *, saved: bool) -> list[Segment]:
-    """Return what rules would do in one line: points that stay and go, what is freed, the store after it."""
-    going = [f.point for f in fates if not f.keep]
-    parts: list[Segment] = [("SAVED RULES  " if saved else "NOT SAVED  ", "head" if saved else "warn"),
-                            (f"{len(fates) - len(going)} stay", "good"), (", ", ""),
-                            (f"{len(going)} go" if going else "none goes", "bad" if going else "dim")]
-    known = sum(p.own_bytes for p in going if p.own_bytes is not None)
-    if going:
-        more = " or more" if any(p.own_bytes is None for p in going) else ""
-        parts.append((f", about {size(known)}{more} freed", ""))
-    if status is not None and status.exists:
-        after = max(0, status.store_bytes - known)
-        parts.append((f"   store {size(status.store_bytes)}" + (f" -> {size(after)}" if going else ""), "dim"))
-        if status.limit_bytes and after > status.limit_bytes:
-            parts.append((f", OVER its limit of {size(status.limit_bytes)}", "bad"))
-    return parts

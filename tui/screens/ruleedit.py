@@ -31,6 +31,10 @@ class RuleEditing(BaseScreen[None]):
         """Show the rules and what they do."""
         raise NotImplementedError
 
+    def ask_fates(self) -> None:
+        """Ask what the rules do."""
+        raise NotImplementedError
+
     def show_rules(self) -> None:
         """Show the rules; what they do is not known yet."""
         raise NotImplementedError
@@ -59,13 +63,8 @@ class RuleEditing(BaseScreen[None]):
     def try_rules(self, rules: Retention) -> None:
         """Ask what other rules would do; a newer question replaces an older one."""
         self.rules = rules
+        self.ask_fates()
         self.show_rules()
-        engine = self.rollpoint.engine
-        self.ask("fates", lambda: engine.fates(rules), self._tried, self.rollpoint.report)
-
-    def _tried(self, fates: list[Fate]) -> None:
-        self.fates = fates
-        self.show()
 
     def action_step(self, by: int) -> None:
         """The rule under the cursor one step up or down."""

@@ -10,6 +10,7 @@ from rich.segment import Segment as RichSegment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding
+from textual.css.scalar import Unit
 from textual.geometry import Region, Size, Spacing
 from textual.message import Message
 from textual.reactive import reactive
@@ -112,6 +113,14 @@ class RowList(ScrollView, can_focus=True):
     @property
     def _top(self) -> int:
         return 0 if self.source.heading(max(1, self.size.width)) is None else 1
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """As many rows as there are, up to a `max-height` in vh: that is left out of account by the framework where the
+        parent's height is automatic, which would make a dialog taller than what is in it."""
+        height, limit = super().get_content_height(container, viewport, width), self.styles.max_height
+        if limit is None or limit.unit is not Unit.VIEW_HEIGHT:
+            return height
+        return min(height, int(limit.resolve(container, viewport)))
 
     def _measure(self) -> None:
         self.virtual_size = Size(0, len(self.source) + self._top)
