@@ -26,7 +26,9 @@ from engine.vms.devices import nic
 from engine.vms.diskspec import disk
 from engine.vms.inventory import Image, Inventory, Machine, Unread
 from engine.vms.machines import facts
+from engine.vms.manager import Manager, ManagerBackup
 from engine.vms.places import EMPTY, FILE, ISO, PHYSICAL, DiskState
+from engine.vms.recipes import Recipe
 from engine.vms.repositories import OVM3, Repository
 from engine.vms.running import RUNNING, STOPPED, UNKNOWN, RunState
 from engine.vms.statements import read
@@ -103,6 +105,17 @@ def vm_points(now: datetime, text: str = "", backend: str = INVENTORIES, count: 
             for i in range(count)]
 
 
+def manager(now: datetime, text: str = "") -> Manager:
+    """A Manager with five daily backups, of which one was missed, and one by hand."""
+    daily = [(f"AutoFullBackup-{now - timedelta(days=day, hours=4):%Y%m%d}_231240", now - timedelta(days=day, hours=4))
+             for day in (0, 1, 2, 4, 5)]
+    backups = [ManagerBackup(f"u01/db/{name}".encode(), name, True, taken, (4 << 20) + i)
+               for i, (name, taken) in enumerate(daily)]
+    backups.insert(1, ManagerBackup(b"u01/db/odd", f"before{text}", False, now - timedelta(hours=9), 5 << 20))
+    return Manager(f"0004fb0000010000{text}", (("DBBACKUP", f"/u01/db{text}"), ("DBPASSWORD", "********")), b"u01/db",
+                   tuple(backups), 64 << 20, (f"a gap of 2 d between {daily[3][0]} and {daily[2][0]}{text}",))
+
+
 class FakeVms:
     """The verbs about VMs, mixed into the double of the engine. `vm_text` stands wherever a string can."""
 
@@ -112,6 +125,7 @@ class FakeVms:
     vm_store = True                         # whether there is a store to ask
     vm_inventories = 3                      # how many inventory points there are
     vm_blocked = ""
+    vm_no_manager = False
     vm_half_done = ""                       # what a killed Rollpoint has left
     vm_done: tuple[str, ...] = ()           # what was brought back or taken
 
@@ -190,6 +204,20 @@ class FakeVms:
     def vm_running(self, machine: Machine) -> RunState:
         self._enter("vm_running")
         return self.vm_state
+
+    def vm_manager(self) -> Manager:
+        self._enter("vm_manager")
+        return Manager("", (), b"", (), None, ()) if self.vm_no_manager else manager(self._clock(), self.vm_text)
+
+    def vm_recipes(self, point: RestorePoint | None, job: Job) -> list[Recipe]:
+        self._enter("vm_recipes")
+        self._work(job, "reading configurations")
+        text = self.vm_text
+        command = f"mkfs.ocfs2 -b 4096 -C 1048576 -N 32 -L '{text or 'OVS'}' /dev/mapper/3600"
+        return [Recipe(GUESTS, "ocfs2", "/dev/mapper/3600", command,
+                       (f"# /{GUESTS.decode()}: ocfs2 on /dev/mapper/3600{text}", command)),
+                Recipe(TOOLS, "nfs", "nas:/tools", "", (f"# /{TOOLS.decode()}: nfs on nas:/tools{text}",),
+                       (f"how it was made cannot be told: {text}",) if point is None else ())]
 
     def _findings(self, stopped: bool) -> tuple[Finding, ...]:
         found = [Finding("warning", self.vm_text or "its network is not there any more")]

@@ -101,6 +101,10 @@ def _no_vms(engine: FakeEngine) -> None:
     engine.vm_found = Inventory((), (), (), (), (), ())
 
 
+def _no_manager(engine: FakeEngine) -> None:
+    engine.vm_no_manager = True
+
+
 def _no_vm_store(engine: FakeEngine) -> None:
     engine.vm_store = False
 
@@ -271,6 +275,11 @@ SCENES = (
     Scene("a finding about VMs", ("V", "3", "enter"), "FindingScreen", "Look into"),
     Scene("inventory points", ("V", "4"), "VmsScreen", "Comment"),
     Scene("inventory of a point", ("V", "4", "enter"), "VmsScreen", "VMs in point"),
+    Scene("the Manager", ("V", "M"), "VmHostScreen", "TO LOOK INTO"),
+    Scene("the Manager's backups", ("V", "M", "2"), "VmHostScreen", "by hand"),
+    Scene("recipes of file systems", ("V", "M", "3"), "VmHostScreen", "mkfs.ocfs2"),
+    Scene("recipes in a point", ("V", "4", "enter", "M"), "VmHostScreen", "File systems in"),
+    Scene("no Manager", ("V", "M"), "VmHostScreen", "There is no Oracle VM Manager", says=False, set_up=_no_manager),
     Scene("changes of VMs", ("V", "4", "d"), "VmChangesScreen", "was added"),
     Scene("take an inventory", ("V", "s"), "TakeInventoryScreen", "Take an inventory point", says=False),
     Scene("an inventory taken", ("V", "s", "enter"), "TakeInventoryScreen", "was taken", says=False),
@@ -330,6 +339,7 @@ class Guide:
         self._before = {name: getattr(engine, name) for name in
                         ("state", "damage", "findings", "differences", "boot_damage", "no_boot_pieces", "boot_planned",
                          "vm_found", "vm_state", "vm_store", "vm_done", "vm_half_done", "vm_inventories", "missing",
+                         "vm_no_manager",
                          "storage", "storage_text", "storage_troubles", "fill", "waiting", "native_blocked",
                          "rules_now", "prunable")}
         self._points: tuple[RestorePoint, ...] = tuple(engine.list)

@@ -47,6 +47,8 @@ KEYS = {"points": (), "details": ("enter",), "changes": ("d", "down"),
         "rescue-open": ("Z", "enter", "enter", "enter"),
         "vms": ("V", "down", "down", "right"), "vms-coverage": ("V", "2"), "vms-findings": ("V", "3", "down", "down"),
         "vms-finding": ("V", "3", "down", "down", "down", "enter"), "vms-changes": ("V", "4", "down", "d"),
+        "vms-manager": ("V", "M"), "vms-backups": ("V", "M", "2", "down", "down", "down"),
+        "vms-recipes": ("V", "M", "3", "down"),
         "vm": ODD_VM, "vm-disks": (*ODD_VM, "2", "down"), "vm-history": (*ODD_VM, "5"), "vm-script": (*ODD_VM, "m"),
         "vm-back": (*ODD_VM, "5", "down", "w"), "vm-disks-back": (*ODD_VM, "W", "enter"),
         "palette": ("colon", "p", "o", "i"), "points-marked": ("down", "m", "down")}

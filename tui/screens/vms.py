@@ -44,7 +44,7 @@ class VmsScreen(VmWays):
         Binding("space", "fold", show=False), Binding("asterisk", "all", show=False),
         Binding("n", "gaps", show=False), Binding("s", "take", show=False), Binding("d", "changes", show=False),
         Binding("m", "mark", show=False), Binding("R", "settle", show=False),
-        Binding("x", "delete", show=False), FILTER]
+        Binding("x", "delete", show=False), Binding("M", "host", show=False), FILTER]
     KEYS = (("1 to 4", "the VMs, what points hold of them, findings, inventory points"),
             ("enter", "everything about a VM; all of a finding; the VMs as a point has them; the versions of a part"),
             ("right left, space", "open, close; left again goes to what is above"),
@@ -53,6 +53,7 @@ class VmsScreen(VmWays):
             ("m", "points: mark one to compare the next one with"),
             ("x", "points: delete this inventory point"),
             ("/", "filter as you type: words of name, uuid, repository, disk, network"),
+            ("M", "the Manager's own backups; what makes the file systems of repositories and pools anew"),
             ("R", "finish or undo bringing disks back that was killed"),
             ("u, F5", "look again"),
             ("esc", "stop looking; clear the filter; back"), ("q", "back to the points"))
@@ -250,7 +251,8 @@ class VmsScreen(VmWays):
                           *([] if self.rollpoint.read_only else [Hint("x", "Delete", "screen.delete", 4)])]}[self.view]
         take = [] if self.rollpoint.read_only or self._point is not None else [
             Hint("s", "Take an inventory", "screen.take", 3)]
-        return [*first, *take, Hint(f"1-{len(self._names)}", "Lists", weight=2),
+        return [*first, *take, Hint("M", "Manager" if self._point is None else "Recipes", "screen.host", 4),
+                Hint(f"1-{len(self._names)}", "Lists", weight=2),
                 Hint("/", "Filter", "screen.filter", 4), Hint("u", "Look again", "screen.reload", 5), *ends,
                 Hint(":", "More", "app.palette", 4)]
 
@@ -394,6 +396,10 @@ class VmsScreen(VmWays):
             self.say(why, "warn")
         else:
             self.app.push_screen(DeleteInventoryScreen(point, len(self._points or ()) - 1), self.done)
+
+    def action_host(self) -> None:
+        """The Manager's own backups, and file systems."""
+        self.open_host(self._point)
 
     def action_settle(self) -> None:
         """Finish or undo what a killed Rollpoint has left."""

@@ -3,6 +3,7 @@ part."""
 
 from __future__ import annotations
 
+from engine.points import RestorePoint
 from engine.vms.findings import VmFinding
 from engine.vms.inventory import Machine
 from tui.screens.entryactions import EntryActions
@@ -26,6 +27,12 @@ class VmWays(EntryActions):
         if self.seen is not None:
             self.app.push_screen(VmScreen(self.seen, machine, self.held, VM_DISKS if disk is not None else view,
                                           disk=disk, finding=finding))
+
+    def open_host(self, point: RestorePoint | None) -> None:
+        """Show the Manager's own backups and what makes the file systems anew, now or as a point has it."""
+        from tui.screens.vmhost import VmHostScreen
+
+        self.app.push_screen(VmHostScreen(point))
 
     def open_finding(self, finding: VmFinding) -> None:
         """Show all of a finding and the VMs that it is about."""
