@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
+from engine.dispatch import REPLICA
+from engine.entries import Version
 from engine.errors import RefusedError, RollpointError, UsageError
 from engine.events import Job
 from engine.points import RestorePoint
@@ -15,10 +18,12 @@ from engine.results import PruneResult, SnapshotRequest
 from engine.session import clean_errors
 from engine.text import message, shown_path
 from engine.vmpoints import bringback, configs, copies, held, history, inventories
-from engine.vmpoints.plans import DISKS, INVENTORIES, ConfigPlan, ConfigResult, DiskPlan, DiskResult, VmVersion
+from engine.vmpoints.plans import DISKS, INVENTORIES, ConfigPlan, ConfigResult, DiskPlan, DiskResult, Sources, VmVersion
+from engine.vmpoints.sources import Source, source, storage_source
+from engine.vmpoints.volumes import Volumes
 from engine.vms import coverage, manager
 from engine.vms.changes import VmChange, compare
-from engine.vms.coverage import Part
+from engine.vms.coverage import Coverage
 from engine.vms.inventory import Inventory, Machine, scan
 from engine.vms.machines import plain_id
 from engine.vms.manager import Manager
@@ -37,17 +42,27 @@ class VmVerbs(Reader):
         with clean_errors():
             return scan(self.config.root, tuple(repositories) or self.config.vms.repositories, job)
 
-    def vms_held(self, inventory: Inventory) -> dict[bytes, list[Part]] | None:
-        """Return what restore points hold of each VM (those of the tree, inventory points, points of disks), by the
-        path of its configuration; None where there is no store to ask."""
-        if not self._has_store():
+    def vms_held(self, inventory: Inventory) -> Coverage | None:
+        """Return what restore points hold of each VM: those of the tree, inventory points, points of disks, and the
+        snapshots that the storage keeps. Each backend is asked once; where one fails, that is among the troubles, and
+        what no other point holds is in doubt. None where there are no points of any kind to ask."""
+        root, has_store = os.fsencode(self._root), self._has_store()
+        listing = self.storage_points()
+        if not has_store and not listing.points and not listing.troubles:
             return None
-        versions = self.histories(coverage.paths(inventory.machines)) if os.path.exists(self._store.catalog) else {}
-        root, store = os.fsencode(self.config.root), self._store
+        versions: dict[bytes, list[Version]] = {}
+        if has_store and os.path.exists(self._store.catalog):
+            versions = self.histories(coverage.paths(inventory.machines))
+        kinds = {kind: [p for p in listing.points if p.backend == kind] for kind in (INVENTORIES, DISKS)}
+        others = [p for p in listing.points if p.backend not in kinds]
         with clean_errors():
-            files, images = held.contents(store, self.vm_points()), held.disks(store, self.vm_disk_points())
-            return {machine.config: held.added(machine, coverage.parts(machine, versions, root), files, images, root)
-                    for machine in inventory.machines}
+            kept = held.Kept(held.contents(self._store, kinds[INVENTORIES]) if kinds[INVENTORIES] else {},
+                             held.disks(self._store, kinds[DISKS]) if kinds[DISKS] else {}, Volumes(others, root))
+            parts = {machine.config: held.added(machine, coverage.parts(machine, versions, root), kept, root)
+                     for machine in inventory.machines}
+        if listing.troubles:
+            parts = {config: [coverage.in_doubt(part) for part in found] for config, found in parts.items()}
+        return Coverage(parts, listing.points, tuple(f"{t.backend}: {t.reason}" for t in listing.troubles))
 
     def vm_points(self) -> list[RestorePoint]:
         """Return the inventory points, newest first, damaged ones included; none where there is no store."""
@@ -166,26 +181,37 @@ class VmVerbs(Reader):
 
     def vm_plan_disks(self, point: RestorePoint, spec: str, job: Job, *, devices: Sequence[str] = (),
                       stopped: bool = False) -> DiskPlan:
-        """Return what bringing disks of a VM back from a replica point or a disk point would do; touches nothing.
-        `devices`: which (xvda, …; none: all that belong to no other VM); `stopped` as for `vm_plan_config`."""
+        """Return what bringing disks of a VM back would do, from a replica point, a disk point, or a snapshot that the
+        storage keeps of what they lie on; touches nothing. `devices`: which (xvda, …; none: all that belong to no other
+        VM); `stopped` as for `vm_plan_config`."""
         now = self.vms(job)
-        with clean_errors():
-            return bringback.plan(self._store, os.fsencode(self._root), point, now.machine(spec), now, self.vm_running,
-                                  devices, stopped=stopped)
+        machine = now.machine(spec)
+        with clean_errors(), self._disks_of(point, machine, job) as place:
+            return bringback.plan(place, os.fsencode(self._root), point, machine, now, self.vm_running, devices,
+                                  stopped=stopped)
+
+    def _disks_of(self, point: RestorePoint, machine: Machine, job: Job) -> AbstractContextManager[Source]:
+        """Open what a point has of a VM's disks."""
+        if point.backend not in (REPLICA, INVENTORIES, DISKS):
+            return storage_source(point, machine, os.fsencode(self._root), lambda: self.storage.opened(point, job))
+        return source(self._store, point, os.fsencode(self._root))
 
     def vm_restore_disks(self, plan: DiskPlan, job: Job) -> DiskResult:
         """Carry such a plan out, after looking again that nothing has changed (ChangedError). What an earlier one that
         was killed has left is undone or finished first."""
         self._may_write()
-        store, root = self._store, os.fsencode(self._root)
-        with clean_errors(), self._writing(store, "vms restore", job):
+        root = os.fsencode(self._root)
+        with clean_errors(), ExitStack() as stack:
+            store = self._store_or_new(job)         # for the journal: who has snapshots alone may have none yet
+            stack.enter_context(self._writing(store, "vms restore", job))
             self._settle_disks(store, job, stopped=plan.stopped)
             now = self.vms(job)
             machine = now.machine(_path(plan.machine))
-            again = bringback.plan(store, root, plan.point, machine, now, self.vm_running, plan.devices,
+            place = stack.enter_context(self._disks_of(plan.point, machine, job))
+            again = bringback.plan(place, root, plan.point, machine, now, self.vm_running, plan.devices,
                                    stopped=plan.stopped)
             bringback.same(plan, again)
-            done = bringback.carry_out(store, root, again, now, self.vm_running, job)
+            done = bringback.carry_out(store, place, root, again, now, self.vm_running, job)
         what = f"{plan.machine.name}: {', '.join(done.devices)}"
         self._audit(store, "vms restore --disks", plan.point.id, "done", what)
         return done
@@ -227,6 +253,17 @@ class VmVerbs(Reader):
         with clean_errors():
             found = copies.points(self._store, os.fsencode(self._root))
         return [point for point in found if machine is None or _is_of(point, machine)]
+
+    def vm_disk_sources(self, machine: Machine) -> Sources:
+        """Return the points that may hold disks of a VM: of the replica, of its disks, and the storage's of what they
+        lie on (one question to each backend)."""
+        listing = self.listing()
+        with clean_errors():
+            volumes = Volumes([p for p in listing.points if p.backend not in (REPLICA, INVENTORIES, DISKS)],
+                              os.fsencode(self._root))
+            others = {point.id for point in volumes.of_machine(machine)}
+        return Sources(tuple(p for p in listing.points if p.id in others or p.backend == REPLICA or (
+            p.backend == DISKS and _is_of(p, machine))), tuple(f"{t.backend}: {t.reason}" for t in listing.troubles))
 
     def vm_take_disks(self, machine: Machine, request: SnapshotRequest, job: Job) -> RestorePoint:
         """Take a point of a VM's disks, of one moment for each file system that they lie on. Raises RefusedError where

@@ -10,15 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from engine.errors import UsageError
 from engine.points import RestorePoint
 from engine.text import printable, shown_path
-from engine.vms.coverage import Part
+from engine.vms.coverage import FILE_SYSTEM, WHOLE, Coverage, Part, Share
 from engine.vms.findings import SAME_MAC, SAME_UUID, VmFinding, check, shown_target
 from engine.vms.inventory import Inventory, Machine
 from engine.vms.literals import Pairs, Value
 from engine.vms.places import DiskState
 from engine.vms.repositories import Repository
 from engine.vms.secrets import hidden, hidden_value
+from tui.engine_api import EngineLike
 from tui.text import Segment, brief_age, plural, point_title, size, stamp
 
 WARNING = "warning"
@@ -66,11 +68,19 @@ class Seen:
 @dataclass(frozen=True, slots=True)
 class Held:
     """What restore points hold: the parts of each VM by its vm.cfg's path, and the points by id. `why` says why that is
-    not known, "" where it is."""
+    not known, "" where it is; `troubles` whose points could not be asked."""
 
     parts: Mapping[bytes, Sequence[Part]] = field(default_factory=dict)
     points: Mapping[str, RestorePoint] = field(default_factory=dict)
     why: str = ""
+    troubles: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, found: Coverage | None, replica: Sequence[RestorePoint]) -> Held:
+        """What the engine answers; `replica` are the points that it does not name."""
+        if found is None:
+            return cls(why="there is no store of restore points yet")
+        return cls(found.parts, {point.id: point for point in (*replica, *found.points)}, troubles=found.troubles)
 
 
 def look_through(inventory: Inventory, point: RestorePoint | None = None) -> Seen:
@@ -116,6 +126,20 @@ def _searched(machine: Machine, where: str) -> Iterator[str]:
                 spot(machine.config), plain(facts.description))
     yield from (text for disk in machine.disks for text in (shown_target(disk), plain(disk.spec.vdev), disk.kind))
     yield from (text for nic in facts.nics for text in (plain(nic.mac), plain(nic.bridge)))
+
+
+def asked(engine: EngineLike, inventory: Inventory) -> Held:
+    """Return what restore points hold of the VMs of an inventory; for a worker."""
+    found = engine.vms_held(inventory)
+    return Held.of(found, _replica(engine, found))
+
+
+def _replica(engine: EngineLike, found: Coverage | None) -> Sequence[RestorePoint]:
+    """The points of the replica; none where only the storage has points, and there is no store."""
+    try:
+        return engine.points() if found is not None else ()
+    except UsageError:
+        return ()
 
 
 # --- words ---------------------------------------------------------------------------------------------------
@@ -216,23 +240,46 @@ def _pair(key: str, value: str) -> str:
     return plain(f"{key}={hidden_value(key, value)}" if value else key)
 
 
+def best(part: Part) -> Share:
+    """What says most of a part that is held: the newest that has it as it is now, where the newest of all is a snapshot
+    of the storage, into which nobody has looked; else that."""
+    newest = part.shares[0] if part.shares else Share("", part.points, part.newest, "", part.same)
+    now = (share for share in part.shares if share.same)
+    return next(now, newest) if newest.same is None else newest
+
+
+def versions_from(part: Part, held: Held) -> RestorePoint | None:
+    """The point to begin with in the history of a part: of the replica, whose catalog knows it, where that has one."""
+    names = [share.newest for share in part.shares if share.backend == "replica"]
+    return held.points.get((names or [part.newest])[0])
+
+
 def part_state(part: Part, held: Held) -> Segment:
     """Whether points hold a part, and as it is now or as it was."""
     if not part.held:
         return (f"NOT HELD: {part.why}", "bad" if part.why.startswith("no ") else "warn")
-    point = held.points.get(part.newest)
-    named = called(point) if point is not None else part.newest
-    return (f"{named}, as it is now", "good") if part.same else (f"{named}, as it was then", "")
+    share = best(part)
+    point = held.points.get(share.newest)
+    named = called(point) if point is not None else share.newest
+    if share.same is not None:
+        return (f"{named}, as it is now", "good") if share.same else (f"{named}, as it was then", "")
+    named = f"{share.backend} {point.created.astimezone():%Y-%m-%d %H:%M}" if point is not None else named
+    return f"{named}, {'whole disk' if share.what == WHOLE else 'its volume'}", ""
 
 
 def part_line(part: Part, held: Held, machine: Machine, now: float) -> list[Segment]:
     """What is held of a part, in full."""
     state, look = part_state(part, held)
     parts: list[Segment] = [(machine.name, "strong"), (f"  {plain(part.what)}  ", ""), (state, look)]
-    point = held.points.get(part.newest)
+    share = best(part) if part.held else None
+    point = held.points.get(share.newest) if share is not None else None
     if point is not None:
         parts.append((f"  {brief_age(max(0.0, now - point.created.timestamp()))}, in {plural(part.points, 'point')}",
                       "dim"))
+    if len(part.shares) > 1:
+        parts.append(("  " + ", ".join(f"{one.backend} {one.points}" for one in part.shares), "dim"))
+    if share is not None and share.what == FILE_SYSTEM:
+        parts.append(("  a snapshot of the file system that it lies on, not looked into", "dim"))
     return [*parts, (f"  {spot(part.path)}", "dim")] if part.path else parts
 
 

@@ -27,24 +27,24 @@ from engine.results import Finding
 from engine.text import human_size, message, printable, shown_path
 from engine.vmpoints import documents
 from engine.vmpoints.configs import free_name, keep_beside, refuse, running_findings
-from engine.vmpoints.plans import DISKS, DiskPlan, DiskResult, DiskStep
-from engine.vmpoints.sources import Source, source
+from engine.vmpoints.plans import DiskPlan, DiskResult, DiskStep
+from engine.vmpoints.sources import Source
 from engine.vms.inuse import holders
 from engine.vms.inventory import Inventory, Machine
 from engine.vms.places import FILE, DiskState
-from engine.vms.running import STOPPED, RunState
+from engine.vms.running import RunState
 
 JOURNAL = b"restore.yaml"
 COPYING, SWAPPING = "copying", "swapping"
 States = Callable[[Machine], RunState]
 
 
-def plan(store: Store, root: bytes, point: RestorePoint, machine: Machine, now: Inventory, states: States,
+def plan(place: Source, root: bytes, point: RestorePoint, machine: Machine, now: Inventory, states: States,
          devices: Sequence[str], *, stopped: bool) -> DiskPlan:
-    """Return what bringing back disks of `machine` (as it is now) would do; touches nothing. `devices`: those that are
-    named (none: all that belong to no other VM); `states` says of a VM whether it runs; `stopped`: the admin knows that
-    none that has these disks does. Raises UsageError for a device that the VM does not have, DamageError."""
-    place = source(store, point, root)
+    """Return what bringing back disks of `machine` (as it is now) from `place`, which is the point, would do; touches
+    nothing. `devices`: those that are named (none: all that belong to no other VM); `states` says of a VM whether it
+    runs; `stopped`: the admin knows that none that has these disks does. Raises UsageError for a device that the VM
+    does not have, DamageError."""
     users = _users(machine, now)
     unknown = [name for name in devices if name not in {disk.spec.vdev for disk in machine.disks}]
     if unknown:
@@ -53,7 +53,7 @@ def plan(store: Store, root: bytes, point: RestorePoint, machine: Machine, now: 
     steps, left, findings = list[DiskStep](), list[str](), list[Finding]()
     for disk in {disk.path: disk for disk in machine.disks if not disk.spec.cdrom}.values():
         named = disk.spec.vdev in devices
-        why = _not_chosen(disk, users, devices) or _step(place, root, point, disk, users, steps)
+        why = _not_chosen(place, disk, users, devices) or _step(place, root, point, disk, users, steps)
         if why and named:
             findings.append(Finding("blocker", f"{printable(disk.spec.vdev)}: {why}"))
         elif why:
@@ -66,7 +66,7 @@ def plan(store: Store, root: bytes, point: RestorePoint, machine: Machine, now: 
         if one.users:
             findings.append(Finding("warning", f"{one.device} belongs to {', '.join(one.users)} too, for which it goes "
                                     "back as well"))
-    findings += [*_in_use(root, steps), *_consistency(point)]
+    findings += [*_in_use(root, steps), *place.findings({one.path: one.allocated for one in steps})]
     needed, free = _room(root, steps)
     if needed > free:
         findings.append(Finding("blocker", f"{human_size(needed)} are needed and {human_size(free)} are free",
@@ -89,12 +89,13 @@ def _users(machine: Machine, now: Inventory) -> dict[bytes, list[Machine]]:
     return found
 
 
-def _not_chosen(disk: DiskState, users: dict[bytes, list[Machine]], devices: Sequence[str]) -> str:
+def _not_chosen(place: Source, disk: DiskState, users: dict[bytes, list[Machine]], devices: Sequence[str]) -> str:
     """Why a disk stays as it is, "" where it is to be brought back."""
     if disk.spec.problem:
         return "its entry in the vm.cfg is not understood"
     if disk.kind != FILE:
-        return f"it is a {disk.kind}, not a file"
+        way = place.way(disk)
+        return f"it is a {disk.kind}, not a file" + (f"; {way}" if way else "")
     if disk.trouble:
         return disk.trouble
     if devices:
@@ -138,16 +139,6 @@ def _in_use(root: bytes, steps: Sequence[DiskStep]) -> Iterator[Finding]:
         yield Finding("blocker", text, "end that program, or detach the device, first")
 
 
-def _consistency(point: RestorePoint) -> Iterator[Finding]:
-    """What is known of the moment that the disks of a point are of."""
-    if point.backend != DISKS:
-        yield Finding("info", "a disk that its VM wrote to while the point was taken is not of one moment in it, "
-                      "unless the point was taken from momentary snapshots")
-    elif point.doc.get("running") != STOPPED:
-        yield Finding("info", "the disks were copied while the VM ran: they are as after a power cut, so its "
-                      "file systems will be checked when it starts")
-
-
 def _room(root: bytes, steps: Sequence[DiskStep]) -> tuple[int, int]:
     """The bytes needed and free where that is tightest."""
     needed, free = defaultdict[int, int](int), dict[int, int]()
@@ -183,12 +174,12 @@ def same(made: DiskPlan, again: DiskPlan) -> None:
 # --- carrying out --------------------------------------------------------------------------------------------
 
 
-def carry_out(store: Store, root: bytes, made: DiskPlan, now: Inventory, states: States, job: Job) -> DiskResult:
-    """Bring the disks of a plan back, as the module's text says; `now` is what there is. The caller holds the write
-    lock and has settled what was interrupted before. Raises DamageError, RefusedError, OSError, CancelledError; before
-    the disks are exchanged nothing has changed then."""
+def carry_out(store: Store, place: Source, root: bytes, made: DiskPlan, now: Inventory, states: States, job: Job
+              ) -> DiskResult:
+    """Bring the disks of a plan back from `place`, as the module's text says; `now` is what there is. The caller holds
+    the write lock and has settled what was interrupted before. Raises DamageError, RefusedError, OSError,
+    CancelledError; before the disks are exchanged nothing has changed then."""
     started = time.monotonic()
-    place = source(store, made.point, root)
     entry = _entry(made)
     _write(store, entry | {"phase": COPYING})
     step("vm-restore-begun")

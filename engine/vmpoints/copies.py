@@ -112,6 +112,21 @@ def shares(path: bytes) -> bool:
         return False
 
 
+def shares_into(path: bytes, folder: bytes) -> bool:
+    """Whether a file can be cloned into another directory: tried with a file without a name, of which nothing is ever
+    seen there. False where the file system knows none such."""
+    try:
+        with open(path, "rb", buffering=0) as old:
+            trial = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.ioctl(trial, _FICLONE, old.fileno())
+            finally:
+                os.close(trial)
+        return True
+    except OSError:
+        return False
+
+
 # --- what there is -------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""What inventory points and points of disks hold of a VM, beside what points of the tree do."""
+"""What inventory points, points of disks and the storage's own hold of a VM, beside what points of the tree do."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import os
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass
 
 from engine.errors import DamageError
 from engine.points import RestorePoint
 from engine.replica.layout import Store
 from engine.vmpoints import blobs, copies, inventories
-from engine.vms.coverage import CONFIG, Part
+from engine.vmpoints.plans import DISKS, INVENTORIES
+from engine.vmpoints.volumes import Volumes
+from engine.vms.coverage import Part, Share
 from engine.vms.inventory import Machine
+from engine.vms.places import FILE, DiskState
 
 Found = dict[bytes, list[tuple[str, object]]]
 """By path: the points that hold it, newest first, each with what tells one state of it from another."""
@@ -40,20 +43,42 @@ def disks(store: Store, points: Sequence[RestorePoint]) -> Found:
     return found
 
 
-def added(machine: Machine, parts: Sequence[Part], configs: Found, images: Found, root: bytes) -> list[Part]:
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What points hold beside those of the tree: vm.cfg files in inventory points (from `contents`), disks in points of
+    disks (from `disks`), and what lies on the volumes that the storage has snapshots of."""
+
+    configs: Found
+    images: Found
+    volumes: Volumes
+
+
+def added(machine: Machine, parts: Sequence[Part], kept: Kept, root: bytes) -> list[Part]:
     """Return the parts of a VM with what these hold counted in."""
-    return [_added(part, configs, blobs.digest(machine.document.source)) if part.what == CONFIG else
-            _added(part, images, _state(root, part.path)) for part in parts]
+    disks = (disk for disk in machine.disks if not disk.spec.cdrom)     # in the order of `parts`, after the vm.cfg
+    config, *others = parts
+    return [_config(config, kept, machine.document.source),
+            *(_disk(part, disk, kept, root) for part, disk in zip(others, disks, strict=True))]
 
 
-def _added(part: Part, found: Found, now: object) -> Part:
-    own = found.get(part.path, ())
+def _config(part: Part, kept: Kept, source: bytes) -> Part:
+    own = _share(kept.configs, part.path, INVENTORIES, blobs.digest(source))
+    return part.with_shares([*own, *kept.volumes.of_file(part.path)])
+
+
+def _disk(part: Part, disk: DiskState, kept: Kept, root: bytes) -> Part:
+    if disk.kind == FILE:
+        return part.with_shares([*_share(kept.images, part.path, DISKS, _state(root, part.path)),
+                                 *kept.volumes.of_file(part.path)])
+    return part.with_shares(kept.volumes.of_disk(disk))
+
+
+def _share(found: Found, path: bytes, backend: str, now: object) -> list[Share]:
+    own = found.get(path, ())
     if not own:
-        return part
+        return []
     newest, state = own[0]
-    if part.held and part.newest[:19] >= newest[:19]:        # ids begin with the time
-        return replace(part, points=part.points + len(own))
-    return Part(part.what, part.path, part.points + len(own), newest, state == now)
+    return [Share(backend, len(own), newest, newest[:19], state == now)]     # ids begin with the time
 
 
 def _state(root: bytes, path: bytes) -> tuple[int, int] | None:

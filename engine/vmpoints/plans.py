@@ -62,6 +62,14 @@ class ConfigResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Sources:
+    """The points that may hold disks of a VM, newest first; `troubles` say whose could not be asked."""
+
+    points: tuple[RestorePoint, ...]
+    troubles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class DiskStep:
     """One disk to be brought back. `path` (relative to the root) is where it goes; `size` are the bytes its VM sees and
     `allocated` those that are copied at most; `way` is ``reflink`` or ``copy``; `aside` is the name that the disk which

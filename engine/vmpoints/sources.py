@@ -1,11 +1,17 @@
-"""Where the disks of a VM come from when they are brought back: a replica point, or a point of disks."""
+"""Where the disks of a VM come from when they are brought back: a replica point, a point of disks, or a snapshot that
+the storage keeps of what they lie on."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from engine.backend import Opened
 from engine.entries import Entry, Kind
 from engine.errors import DamageError, UsageError
 from engine.events import Job
@@ -13,11 +19,18 @@ from engine.points import RestorePoint
 from engine.replica import restore as restoring
 from engine.replica import rsync
 from engine.replica.catalog import Catalog
-from engine.replica.disk import same_data
+from engine.replica.disk import behind_link, same_data
 from engine.replica.layout import Store, remove_tree
-from engine.text import printable, shown_path
+from engine.results import Finding
+from engine.text import human_size, message, printable, shown_path
 from engine.vmpoints import copies
 from engine.vmpoints.plans import DISKS
+from engine.vmpoints.volumes import part_of, room_left
+from engine.vms.inventory import Machine
+from engine.vms.places import FILE, DiskState, allocated, within
+from engine.vms.running import STOPPED
+
+_SPARE = 8 << 20        # bytes that are written beside the data: journal and tables, and the snapshot's own tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +54,63 @@ class Source(Protocol):
         """Make the new file `dest` the disk as the point has it, with owner, mode and times, and compare it with what
         the point says. Holes stay holes. Raises DamageError, OSError."""
 
+    def way(self, disk: DiskState) -> str:
+        """Return how a disk that is no file comes back from this point, as a clause; "" where it does not."""
 
-def source(store: Store, point: RestorePoint, root: bytes) -> Source:
-    """Return the source that a point is. Raises UsageError for one that holds no disks."""
+    def findings(self, written: Mapping[bytes, int]) -> Iterator[Finding]:
+        """Yield what is to be known of the moment the disks are of, and what forbids to write as many bytes at these
+        paths."""
+
+
+@contextlib.contextmanager
+def source(store: Store, point: RestorePoint, root: bytes) -> Iterator[Source]:
+    """Yield the source that a point in the store is. Raises UsageError for one that holds no disks."""
     if point.backend == "replica":
-        return _Replica(store, point)
-    if point.backend == DISKS:
-        return _Copies(store, point, root)
-    raise UsageError(f"point {point.id} holds no disks of virtual machines",
-                     hint="disks are in points of the replica and in disk points (`rollpoint vms points`)")
+        yield _Replica(store, point)
+    elif point.backend == DISKS:
+        yield _Copies(store, point, root)
+    else:
+        raise UsageError(f"point {point.id} holds no disks of virtual machines",
+                         hint="disks are in points of the replica, in disk points (`rollpoint vms points`), and in "
+                              "snapshots of what they lie on")
 
 
-class _Replica:
+@contextlib.contextmanager
+def storage_source(point: RestorePoint, machine: Machine, root: bytes,
+                   opening: Callable[[], AbstractContextManager[Opened]]) -> Iterator[Source]:
+    """Yield the source that a snapshot of the storage is, opened only where it can hold a file of `machine`: one of a
+    volume that a VM uses as a disk has no files to show. Raises what `opening` does."""
+    with contextlib.ExitStack() as stack:
+        places = [part.place for part in point.parts if part.place is not None]
+        files = [disk.path for disk in machine.disks if disk.kind == FILE and disk.path and not disk.spec.cdrom]
+        opened = None
+        if any(within(path, place) for path in files for place in places):
+            opened = stack.enter_context(opening())
+        yield _Snapshots(point, root, opened)
+
+
+_AT_WORK = ("a disk that its VM wrote to while the point was taken is not of one moment in it, unless the point was "
+            "taken from momentary snapshots")
+_POWER_CUT = "they are as after a power cut, so its file systems will be checked when it starts"
+
+
+class _InStore:
+    """What the points in the store have in common: they hold files alone, and do not fill up."""
+
+    _remark = ""
+
+    def way(self, disk: DiskState) -> str:
+        return ""
+
+    def findings(self, written: Mapping[bytes, int]) -> Iterator[Finding]:
+        if self._remark and written:
+            yield Finding("info", self._remark)
+
+
+class _Replica(_InStore):
     """A point of the replica: the tree, or what leads back from it."""
+
+    _remark = _AT_WORK
 
     def __init__(self, store: Store, point: RestorePoint) -> None:
         self._store, self._point = store, point
@@ -89,10 +146,12 @@ class _Replica:
             remove_tree(aside)
 
 
-class _Copies:
+class _Copies(_InStore):
     """A point of disks: whole files beside the disks themselves."""
 
     def __init__(self, store: Store, point: RestorePoint, root: bytes) -> None:
+        if point.doc.get("running") != STOPPED:
+            self._remark = f"the disks were copied while the VM ran: {_POWER_CUT}"
         self._point = point
         self._disks = {disk.path: disk for disk in copies.disks(store, point)}
         self._root = root
@@ -118,3 +177,67 @@ class _Copies:
         if not same_data(full, dest):
             raise DamageError(f"the copy of {shown_path(path)} is not the same as {printable(full)}",
                               hint="the disk it lies on may be failing: look at the kernel's messages")
+
+
+class _Snapshots:
+    """A point of the storage. `opened` shows the files of its volumes, None where none of them can hold any that is
+    asked for."""
+
+    def __init__(self, point: RestorePoint, root: bytes, opened: Opened | None) -> None:
+        self._point, self._root, self._opened = point, root, opened
+
+    def _found(self, path: bytes) -> bytes | None:
+        """Where a file of the point is to be read."""
+        opened = self._opened
+        if opened is None or not any(within(path, place) for place in opened.places) or any(
+                within(path, hole) for hole in opened.holes) or behind_link(opened.path, path, {}):
+            return None
+        full = os.path.join(opened.path, path)
+        try:
+            return full if stat.S_ISREG(os.lstat(full).st_mode) else None
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def held(self, path: bytes) -> Held | None:
+        full = self._found(path)
+        if full is None:
+            return None
+        info = os.lstat(full)
+        return Held(info.st_size, allocated(info), info.st_mtime_ns,
+                    copies.shares_into(full, os.path.dirname(os.path.join(self._root, path))))
+
+    def fetch(self, path: bytes, dest: bytes, job: Job) -> None:
+        full = self._found(path)
+        if full is None:
+            raise DamageError(f"{shown_path(path)} is not in point {self._point.id} any more", hint="look at the plan "
+                              "again")
+        copies.copy(full, dest, job)
+        if not same_data(full, dest):
+            raise DamageError(f"the copy of {shown_path(path)} is not the same as in point {self._point.id}",
+                              hint="the disk it lies on may be failing: look at the kernel's messages")
+
+    def way(self, disk: DiskState) -> str:
+        part = part_of(self._point, disk, self._root)
+        if part is None:
+            return ""
+        others = sorted({one.volume for one in self._point.parts} - {part.volume})
+        said = f"point {self._point.id} has it as a whole, as {part.snapshot}: shut the VM down, then " \
+               f"`rollpoint rollback {self._point.id} --way native` sets it back"
+        return message(said + (f", and with it {', '.join(others)}" if others else ""))
+
+    def findings(self, written: Mapping[bytes, int]) -> Iterator[Finding]:
+        if written:
+            yield Finding("info", "the disks are of the moment at which the snapshot was taken; if the VM ran then, "
+                          + _POWER_CUT)
+        needed = dict.fromkeys((part.place for part in self._point.parts if part.place is not None), 0)
+        for path, size in written.items():
+            needed[max((place for place in needed if within(path, place)), key=len)] += size
+        for part in self._point.parts:
+            room, size = room_left(part), needed.get(part.place, 0) if part.place is not None else 0
+            size += size // 32 + _SPARE if size else 0
+            if room is not None and size > room:
+                yield Finding(
+                    "blocker", message(f"{part.snapshot} has room for {human_size(room)} more of what changes in "
+                                       f"{part.volume}, and this writes up to {human_size(size)} there: the snapshot "
+                                       "would overflow, and the point be lost"),
+                    f"give it more room first: lvextend -L +{(size - room >> 20) + 1}m {part.snapshot}")

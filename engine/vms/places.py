@@ -62,7 +62,7 @@ def look(tree: Tree, spec: DiskSpec, repositories: Sequence[bytes]) -> DiskState
     inside = next((place for place in repositories if within(inner, place)), b"")
     if info is None:
         exists = None if trouble else False
-        return DiskState(spec, _kind_by_name(spec, name), inner, exists, identity=("name", 0, 0, _canonical(inner)),
+        return DiskState(spec, _kind_by_name(spec, name), inner, exists, identity=("name", 0, 0, canonical(inner)),
                          repository=inside, trouble=trouble)
     kind = _kind(spec, name, info)
     if stat.S_ISBLK(info.st_mode):
@@ -144,9 +144,9 @@ def _kind_by_name(spec: DiskSpec, name: bytes) -> str:
     return LOGICAL if len(parts) == 3 and parts[1] not in _NOT_GROUPS else PHYSICAL
 
 
-def _canonical(path: bytes) -> str:
-    """Return one name for a missing path: of a logical volume /dev/GROUP/VOLUME, which in /dev/mapper has its dashes
-    doubled."""
+def canonical(path: bytes) -> str:
+    """Return one name for a path (relative to the root) that cannot be looked at: of a logical volume
+    /dev/GROUP/VOLUME, which in /dev/mapper has its dashes doubled."""
     text = os.fsdecode(path)
     found = re.fullmatch(r"dev/mapper/(.*)", text, re.DOTALL)
     if found and not _WWID.fullmatch(found[1]) and (pair := _VG_LV.fullmatch(found[1])):

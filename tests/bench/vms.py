@@ -11,10 +11,13 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
+from engine.backends import Listing
 from engine.config import Config
 from engine.events import Job
+from engine.points import Part, RestorePoint
 from engine.replica.layout import create_store
 from engine.results import SnapshotRequest
 from engine.service import Engine
@@ -22,7 +25,18 @@ from engine.vms.findings import check
 from engine.vms.inventory import scan
 from tests.vm_trees import config, image
 
-MACHINES, DISKS, POINTS = 300, 1000, 30
+MACHINES, DISKS, POINTS, SNAPSHOTS = 300, 1000, 30, 200
+
+
+class Server(Engine):
+    """A server whose storage has snapshots of what the disks lie on; listing them costs nothing here."""
+
+    def storage_points(self) -> Listing:
+        kept = super().storage_points()
+        made = [RestorePoint(f"lvm:vg/{number}", "lvm", 0, datetime(2026, 1, 1, number % 24, number // 24, tzinfo=UTC),
+                             parts=(Part("vg/ovs", f"vg/{number}", b"OVS"), Part("vg/raw", f"vg/raw{number}")))
+                for number in range(SNAPSHOTS)]
+        return Listing((*kept.points, *made), kept.troubles)
 
 
 def populate(tree: Path) -> None:
@@ -48,7 +62,7 @@ def main() -> None:
         root.mkdir()
         populate(root)
         create_store(os.fsencode(store), os.fsencode(root), "md5")
-        engine = Engine(Config(store=str(store), root=str(root)))
+        engine, server = (kind(Config(store=str(store), root=str(root))) for kind in (Engine, Server))
         paths = [os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names]
         inventory = scan(str(root), ("auto",), Job())
         rows = [("stat calls", median(lambda: [os.lstat(path) for path in paths])),
@@ -61,7 +75,9 @@ def main() -> None:
         points = engine.vm_points()
         rows += [("list of 30 points", median(engine.vm_points)),
                  ("one point read", median(lambda: engine.vm_inventory(points[0]))),
-                 ("history of one VM over 30 points", median(lambda: engine.vm_history("vm7")))]
+                 ("history of one VM over 30 points", median(lambda: engine.vm_history("vm7"))),
+                 ("held, by 30 points", median(lambda: engine.vms_held(inventory))),
+                 ("held, and by 200 snapshots", median(lambda: server.vms_held(inventory)))]
         for what, seconds in rows:
             print(f"{what:<36}{seconds * 1000:10.1f} ms")
         print(f"{'one more point takes':<36}{points[0].own_bytes or 0:10,} bytes")

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Ran, Run
+from tests.cli.test_vms_points import runs
 from tests.engine.btrfs_machine import BtrfsMachine
 from tests.engine.loops import loops
+from tests.vm_trees import config, image
 
 pytestmark = pytest.mark.root
 
@@ -38,6 +40,39 @@ def rp(machine: BtrfsMachine, run: Run) -> Callable[..., Ran]:
         return ran
 
     return command
+
+
+def test_disks_of_a_vm_from_a_snapshot(machine: BtrfsMachine, rp: Callable[..., Ran], tmp_path: Path,
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    """Covered, brought back, refused; a backend that fails is named, and what nothing else holds is in doubt."""
+    runs(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    disk = image(machine.root, "a.img", size=4 << 20, data=1 << 16)
+    config(machine.root, 1, OVM_simple_name="web", disk=[f"file:{disk},xvda,w", "phy:/dev/vg/raw,xvdb,w"])
+    assert "there are no restore points here" in rp("vms", "show", "web").out
+    before = (machine.root / disk[1:]).read_bytes()
+    point = rp("snapshot", "--backend", "btrfs", "--json").document["id"]
+    shown = rp("vms", "show", "web")
+    assert f"  xvda: 1 point, the newest {point}, with the file system that it lies on\n" in shown.out
+    assert f"    btrfs: 1 point, the newest {point}," in shown.out and "xvdb: NOT HELD: it is on a device" in shown.out
+    ran = rp("vms", "check", code=3)        # xvdb is not there
+    assert "note: no restore point holds xvdb of web" in ran.err + ran.out
+    checked = rp("vms", "check", "--json", code=3).document
+    assert checked["not_held"] == [{"machine": "web", "parts": ["xvdb"]}]
+    (machine.root / disk[1:]).write_bytes(b"broken")
+    words = ("vms", "restore", "web", "--from", point, "--disks", "--yes")
+    runs(tmp_path, f"0004fb0000060000{1:016x}")
+    assert "web runs" in rp(*words, code=5).err and (machine.root / disk[1:]).read_bytes() == b"broken"
+    runs(tmp_path)
+    done = rp(*words, "--json").document
+    assert done["result"]["devices"] == ["xvda"] and (machine.root / disk[1:]).read_bytes() == before
+    ran = rp("--store", str(tmp_path / "none"), "vms", "show", "web")
+    assert f"1 point, the newest {point}" in ran.out
+    (machine.place / "config.yaml").write_text(f"btrfs: {{subvolumes: [{machine.root}/etc]}}\n")
+    (machine.root / "etc").mkdir(exist_ok=True)
+    ran = rp("vms", "show", "web", code=3)
+    assert "not all restore points could be asked: btrfs: " in ran.err
+    assert "xvda: NOT HELD: no restore point that could be asked holds it" in ran.out
 
 
 def ids(ran: Ran) -> list[str]:

@@ -275,10 +275,11 @@ def test_what_is_held_counts_all_kinds_of_points(server: Server, tmp_path: Path,
     (server.root / "OVS/a b.img").write_bytes(b"x" * 5000)
     first, engine = server.take(), server.engine()
 
-    def parts() -> list[tuple[str, int, str, bool]]:
+    def parts() -> list[tuple[str, int, str, bool | None]]:
         machine = engine.vms(Job()).machine("odd % name")
-        found = engine.vms_held(engine.vms(Job())) or {}
-        return [(part.what, part.points, part.newest, part.same) for part in found[machine.config]]
+        found = engine.vms_held(engine.vms(Job()))
+        assert found is not None and found.troubles == ()
+        return [(part.what, part.points, part.newest, part.same) for part in found.parts[machine.config]]
 
     assert parts() == [("vm.cfg", 1, first.id, True), ("xvda", 0, "", False)]
     copied = engine.vm_take_disks(engine.vms(Job()).machine("odd % name"), SnapshotRequest(), Job())

@@ -18,10 +18,11 @@ from engine.vmpoints.plans import (
     DiskPlan,
     DiskResult,
     DiskStep,
+    Sources,
     VmVersion,
 )
 from engine.vms.changes import VmChange, compare
-from engine.vms.coverage import CONFIG, Part
+from engine.vms.coverage import CONFIG, FILE_SYSTEM, NONE, WHOLE, Coverage, Part, Share, in_doubt
 from engine.vms.devices import nic
 from engine.vms.diskspec import disk
 from engine.vms.inventory import Image, Inventory, Machine, Unread
@@ -124,6 +125,9 @@ class FakeVms:
     vm_state = RunState(STOPPED, "xl list does not have it")
     vm_store = True                         # whether there is a store to ask
     vm_inventories = 3                      # how many inventory points there are
+    vm_storage: tuple[RestorePoint, ...] = ()       # snapshots of what the disks lie on, newest first
+    vm_whole = False                        # whether those hold the disks that are devices too
+    vm_troubles: tuple[str, ...] = ()       # whose points cannot be asked
     vm_blocked = ""
     vm_no_manager = False
     vm_half_done = ""                       # what a killed Rollpoint has left
@@ -146,20 +150,34 @@ class FakeVms:
         self._work(job, "reading configurations")
         return self._now()
 
-    def vms_held(self, inventory: Inventory) -> dict[bytes, list[Part]] | None:
+    def vms_held(self, inventory: Inventory) -> Coverage | None:
         self._enter("vms_held")
-        return {m.config: self._parts(m) for m in inventory.machines} if self.vm_store else None
+        if not self.vm_store:
+            return None
+        found = {m.config: [self._also(part) for part in self._parts(m)] for m in inventory.machines}
+        return Coverage(found, self.vm_storage, self.vm_troubles)
+
+    def _also(self, part: Part) -> Part:
+        """What snapshots of the storage hold: the file system of every file, no device."""
+        device = part.why.startswith("it is on a device")
+        if self.vm_storage and (not device or self.vm_whole):
+            newest = self.vm_storage[0]
+            own = [Share("replica", part.points, part.newest, "2000", bool(part.same))] if part.held else []
+            part = replace(part, shares=tuple(own)).with_shares([Share(
+                newest.backend, len(self.vm_storage), newest.id, f"{newest.created:%Y-%m-%d_%H-%M-%S}", None,
+                WHOLE if device else FILE_SYSTEM)])
+        return in_doubt(part) if self.vm_troubles else part
 
     def _parts(self, found: Machine) -> list[Part]:
         known = self._listed()
         newest = known[0].id if known else ""
         parts = [Part(CONFIG, found.file, len(known), newest, True)] if newest else [
-            Part(CONFIG, found.file, why="no restore point holds it")]
+            Part(CONFIG, found.file, why=NONE)]
         for one in (d for d in found.disks if not d.spec.cdrom):
             if one.kind == PHYSICAL:
                 parts.append(Part(one.spec.vdev, one.path, why=f"it is on a device ({PHYSICAL})"))
             elif not newest or not one.exists:
-                parts.append(Part(one.spec.vdev, one.path, why="no restore point holds it"))
+                parts.append(Part(one.spec.vdev, one.path, why=NONE))
             else:
                 parts.append(Part(one.spec.vdev, one.path, 2, newest, False))
         return parts
@@ -267,6 +285,11 @@ class FakeVms:
             raise RefusedError("the VM may be running", hint="stop it first")
         done, self.vm_half_done = f"undone: {self.vm_half_done}", ""
         return done
+
+    def vm_disk_sources(self, machine: Machine) -> Sources:
+        self._enter("vm_disk_sources")
+        found = [*vm_points(self._clock(), self.vm_text, DISKS, 1), *self._listed(), *self.vm_storage]
+        return Sources(tuple(sorted(found, key=lambda p: p.created, reverse=True)), self.vm_troubles)
 
     def vm_disk_points(self, machine: Machine | None = None) -> list[RestorePoint]:
         self._enter("vm_disk_points")

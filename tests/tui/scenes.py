@@ -18,6 +18,7 @@ from engine.vms.inventory import Inventory
 from engine.vms.running import UNKNOWN, RunState
 from tests.tui.conftest import AppPilot, press, screen_text, settle, until
 from tests.tui.fake_engine import FakeEngine
+from tests.tui.fake_storage import storage_points
 from tui.app import RollpointApp
 from tui.screens.browse import BrowseScreen
 from tui.screens.find import FindScreen
@@ -107,6 +108,14 @@ def _no_manager(engine: FakeEngine) -> None:
 
 def _no_vm_store(engine: FakeEngine) -> None:
     engine.vm_store = False
+
+
+def _vm_snapshots(engine: FakeEngine) -> None:
+    engine.vm_storage, engine.vm_whole = tuple(storage_points(engine.vm_text)[:2]), True
+
+
+def _vm_troubles(engine: FakeEngine) -> None:
+    engine.vm_troubles = (f"lvm: {engine.vm_text or 'vgs has failed'}",)
 
 
 def _unreadable_vms(engine: FakeEngine) -> None:
@@ -270,6 +279,8 @@ SCENES = (
     Scene("filter of VMs", ("V", "slash", *"web"), "VmsScreen", "web01"),
     Scene("coverage", ("V", "2"), "VmsScreen", "Held as", says=False),
     Scene("gaps", ("V", "2", "n"), "VmsScreen", "NOT HELD", says=False),
+    Scene("coverage by snapshots", ("V", "2"), "VmsScreen", "its volume", says=False, set_up=_vm_snapshots),
+    Scene("coverage that is not sure", ("V", "2"), "VmsScreen", "Not all points could be asked", set_up=_vm_troubles),
     Scene("coverage without a store", ("V", "2"), "VmsScreen", "is not known", says=False, set_up=_no_vm_store),
     Scene("findings about VMs", ("V", "3"), "VmsScreen", "orphan"),
     Scene("a finding about VMs", ("V", "3", "enter"), "FindingScreen", "Look into"),
@@ -298,6 +309,7 @@ SCENES = (
     Scene("vm.cfg back refused", (*ODD_VM, "5", "w"), "ConfigBackScreen", "Refused", set_up=_running_vm),
     Scene("vm.cfg was brought back", (*ODD_VM, "5", "w", *YES), "ConfigBackScreen", "was brought back", says=False),
     Scene("disks from which point", (*ODD_VM, "W"), "DisksFromScreen", "all that belong to no other VM"),
+    Scene("disks from snapshots too", (*ODD_VM, "W"), "DisksFromScreen", "zfs", set_up=_vm_snapshots),
     Scene("disks back", (*ODD_VM, "W", "enter"), "DisksBackScreen", "Replace these disks?"),
     Scene("disks were brought back", (*ODD_VM, "W", "enter", *YES), "DisksBackScreen", "brought back", says=False),
     Scene("disks of a VM taken", (*ODD_VM, "s", "enter"), "TakeDisksScreen", "was taken", says=False),
@@ -338,8 +350,8 @@ class Guide:
         self.pilot, self.engine = pilot, engine
         self._before = {name: getattr(engine, name) for name in
                         ("state", "damage", "findings", "differences", "boot_damage", "no_boot_pieces", "boot_planned",
-                         "vm_found", "vm_state", "vm_store", "vm_done", "vm_half_done", "vm_inventories", "missing",
-                         "vm_no_manager",
+                         "vm_found", "vm_storage", "vm_whole", "vm_troubles", "vm_state", "vm_store", "vm_done",
+                         "vm_half_done", "vm_inventories", "vm_no_manager", "missing",
                          "storage", "storage_text", "storage_troubles", "fill", "waiting", "native_blocked",
                          "rules_now", "prunable")}
         self._points: tuple[RestorePoint, ...] = tuple(engine.list)

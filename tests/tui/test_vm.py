@@ -12,6 +12,7 @@ from engine.vms.recreate import TARGETS, script
 from engine.vms.running import RUNNING, UNKNOWN, RunState
 from tests.tui.conftest import AppPilot, make_app, paste, press, screen_text, settle
 from tests.tui.fake_engine import FakeEngine
+from tests.tui.fake_storage import storage_points
 from tests.tui.fake_vms import PASSWORD, inventory
 from tests.tui.scenes import ODD_VM, YES
 from tui.screens.bytes import PairScreen
@@ -22,7 +23,9 @@ from tui.screens.vmscript import SaveScreen, ScriptRows, ScriptScreen
 from tui.widgets.checkline import CheckLine
 from tui.widgets.confirm import ConfirmYes
 from tui.widgets.lineinput import LineInput
+from tui.widgets.rows import RowList
 from tui.widgets.viewlist import ViewList
+from tui.widgets.vmrows import VmPointRows
 
 MAYBE = RunState(UNKNOWN, "xl list gave no answer")
 
@@ -187,6 +190,19 @@ async def test_disks_come_back_from_a_chosen_point_one_or_all() -> None:
         assert "only xvdb" in screen_text(pilot)            # the disk under the cursor
         await press(pilot, "enter", *YES)
         assert engine.vm_done[1].endswith(" xvdb") and "xvda" not in engine.vm_done[1]
+
+
+async def test_disks_come_back_from_a_snapshot_of_the_storage() -> None:
+    engine = FakeEngine()
+    engine.vm_storage = tuple(storage_points()[:1])
+    async with make_app(engine).run_test(size=(120, 40)) as pilot:
+        await press(pilot, *ODD_VM, "W")
+        assert "tank/home +1" in screen_text(pilot)
+        source = pilot.app.screen.query_one("#points", RowList).source
+        assert isinstance(source, VmPointRows)
+        at = [source.point(i) for i in range(len(source))].index(engine.vm_storage[0])
+        await press(pilot, *["down"] * at, "enter", *YES)
+        assert engine.vm_done == (f"disks {engine.vm_storage[0].id} xvda xvdb",)
 
 
 @pytest.mark.parametrize(("error", "said"), [

@@ -11,6 +11,7 @@ from engine.errors import DamageError, RollpointError
 from engine.vms.findings import check
 from tests.tui.conftest import AppPilot, make_app, press, screen_text, settle, until
 from tests.tui.fake_engine import FakeEngine
+from tests.tui.fake_storage import storage_points
 from tests.tui.fake_vms import NAMES, PASSWORD, inventory
 from tests.tui.scenes import ODD_VM, SCENES, Guide
 from tests.vm_trees import OTHER, config, image, look, repo_path
@@ -98,6 +99,41 @@ async def test_coverage_says_which_part_no_point_holds() -> None:
         await press(pilot, "enter")
         assert isinstance(pilot.app.screen, VmScreen) and "[3 Coverage]" in screen_text(pilot)
         assert "ldap" in screen_text(pilot)
+
+
+async def test_coverage_counts_the_snapshots_of_the_storage() -> None:
+    """Of them it is known that they hold the file system, or a device as a whole, and no more."""
+    engine = FakeEngine()
+    engine.vm_storage, engine.vm_whole = tuple(storage_points()[:2]), True
+    async with make_app(engine).run_test(size=(120, 40)) as pilot:
+        await press(pilot, "V", "2")
+        source = rows(pilot).source
+        assert isinstance(source, CoverageRows) and source.missing == 0
+        at = next(i for i, (m, p) in enumerate(source.rows) if m.name == "ldap" and p is not None and p.what == "xvdb")
+        assert "zfs 2024-11-20 02:42, whole disk" in "".join(text for text, _ in source.row(at, 120))
+        said = "".join(text for text, _ in source.line(next(
+            i for i, (m, p) in enumerate(source.rows) if m.name == "db01" and p is not None and p.what == "xvda")))
+        assert "in 4 points" in said and "zfs 2" in said and "replica 2" in said
+        assert "the file system that it lies on" in said
+        assert "zfs 2024-11-20 02:42, its volume" in screen_text(pilot) and "NOT HELD" not in screen_text(pilot)
+
+
+async def test_coverage_says_whose_points_could_not_be_asked() -> None:
+    engine = FakeEngine()
+    engine.vm_troubles = ("lvm: vgs has failed",)
+    async with make_app(engine).run_test(size=(120, 40)) as pilot:
+        await press(pilot, "V", "2")
+        text = screen_text(pilot)
+        assert "Not all points could be asked: lvm: vgs has failed" in text
+        source = rows(pilot).source
+        assert isinstance(source, CoverageRows)
+        assert [p.why for _, p in source.rows if p is not None and not p.held] == [
+            "it is on a device (physical disk), and not all points could be asked",
+            "no restore point that could be asked holds it"]
+        await press(pilot, "1", "right", "down", "enter")
+        assert isinstance(pilot.app.screen, VmScreen)
+        await press(pilot, "W")
+        assert "Not all points could be asked: lvm: vgs has failed" in screen_text(pilot)
 
 
 async def test_the_versions_of_a_part_are_one_key_away() -> None:

@@ -104,7 +104,9 @@ def finding_json(finding: VmFinding) -> dict[str, Any]:
 def part_json(part: Part) -> dict[str, Any]:
     """Return the JSON form of what is held of a part of a VM."""
     return {"part": safe(part.what), **path_json(part.path), "points": part.points, "newest": part.newest or None,
-            "as_it_is": part.same, "why": part.why}
+            "as_it_is": part.same, "why": part.why,
+            "by": [{"backend": one.backend, "points": one.points, "newest": one.newest, "as_it_is": one.same,
+                    "what": one.what} for one in part.shares]}
 
 
 def held_json(found: list[Part] | None) -> list[dict[str, Any]] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from tui.commands import Answer
@@ -31,7 +31,7 @@ def run_list(context: Context, inventory: Inventory, *, past: bool) -> Answer:
         "skipped": [path_json(path)["path"] for path in inventory.skipped]}))
 
 
-def _list_lines(inventory: Inventory, held: dict[bytes, list[Part]] | None) -> Iterator[str]:
+def _list_lines(inventory: Inventory, held: Mapping[bytes, list[Part]] | None) -> Iterator[str]:
     from engine.text import human_size
     from tui.commands._vms_json import safe
     from tui.output import table
@@ -50,10 +50,10 @@ def _list_lines(inventory: Inventory, held: dict[bytes, list[Part]] | None) -> I
     yield summary(inventory) + "."
 
 
-def run_check(context: Context, inventory: Inventory) -> Answer:
-    """Say what is wrong, or worth a look."""
+def run_check(context: Context, inventory: Inventory, *, past: bool) -> Answer:
+    """Say what is wrong, or worth a look, and what of the VMs no restore point holds."""
     from engine.vms.findings import check
-    from tui.commands._vms_json import finding_json, repository_json, without_secrets
+    from tui.commands._vms_json import finding_json, repository_json, safe, without_secrets
 
     findings = check(inventory)
     told: set[str] = set()
@@ -65,9 +65,16 @@ def run_check(context: Context, inventory: Inventory) -> Answer:
                 told.add(finding.hint)
         else:
             context.out.info(f"note: {finding.text}")
+    held = None if past else held_by_points(context, inventory)
+    bare = [(machine.name, [safe(part.what) for part in held[machine.config] if not part.held])
+            for machine in inventory.machines] if held is not None else []
+    bare = [(name, missing) for name, missing in bare if missing]
+    for name, missing in bare:
+        context.out.info(f"note: no restore point holds {', '.join(missing)} of {name}")
     number = sum(finding.level == "warning" for finding in findings)
     said = "nothing to look into" if not number else f"{count(number, 'thing')} to look into"
     context.out.data(f"{summary(inventory)}" + (f": {said}." if inventory.repositories else "."))
     return Answer(without_secrets({
         "repositories": [repository_json(r) for r in inventory.repositories], "machines": len(inventory.machines),
-        "complete": inventory.complete, "findings": [finding_json(finding) for finding in findings]}))
+        "complete": inventory.complete, "findings": [finding_json(finding) for finding in findings],
+        "not_held": [{"machine": name, "parts": missing} for name, missing in bare] if held is not None else None}))

@@ -107,13 +107,18 @@ def _disks(context: Context, args: Namespace) -> Answer:
 
 
 def _disk_point(context: Context, spec: str) -> RestorePoint:
-    """The replica point or point of disks that an admin named; ``latest`` is the newest of the replica."""
+    """The point that an admin named: of the replica, of disks, or of the storage; ``latest`` is the newest of the
+    replica. A backend that cannot be asked is a warning."""
     from engine import points
+    from engine.vmpoints.plans import INVENTORIES
 
-    copies, replica = context.engine.vm_disk_points(), context.engine.points()
-    if spec == points.LATEST or spec.isdecimal() or any(point.id == spec for point in replica):
+    listing = context.engine.listing()
+    for trouble in listing.troubles:
+        context.warn(f"not all restore points could be asked: {trouble.backend}: {trouble.reason}")
+    replica = [point for point in listing.points if point.backend == "replica"]
+    if spec == points.LATEST or spec.isdecimal():
         return points.resolve(replica, spec)
-    return points.resolve([*copies, *replica], spec)
+    return points.resolve([point for point in listing.points if point.backend != INVENTORIES], spec)
 
 
 def _disks_lines(plan: DiskPlan) -> Iterator[str]:

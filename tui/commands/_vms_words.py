@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from engine.errors import RollpointError
 
 if TYPE_CHECKING:
-    from engine.vms.coverage import Part
+    from engine.vms.coverage import Part, Share
     from engine.vms.findings import VmFinding
     from engine.vms.inventory import Inventory, Machine
     from tui.commands._context import Context
@@ -57,13 +57,17 @@ def gaps(inventory: Inventory) -> list[VmFinding]:
     return [finding for finding in check(inventory) if finding.kind in (UNREADABLE, UNLISTED)]
 
 
-def held_by_points(context: Context, inventory: Inventory) -> dict[bytes, list[Part]] | None:
-    """Return what of each VM restore points hold, by its configuration's path; None where there is no store to ask."""
+def held_by_points(context: Context, inventory: Inventory) -> Mapping[bytes, list[Part]] | None:
+    """Return what of each VM restore points hold, by its configuration's path; None where there is nothing to ask. A
+    backend that cannot be asked is a warning."""
     try:
-        return context.engine.vms_held(inventory)
+        found = context.engine.vms_held(inventory)
     except RollpointError as error:
         context.warn(f"what restore points hold of the VMs cannot be said: {error.message}")
         return None
+    for trouble in found.troubles if found is not None else ():
+        context.warn(f"not all restore points could be asked: {trouble}")
+    return None if found is None else found.parts
 
 
 def held_lines(found: list[Part] | None) -> Iterator[str]:
@@ -75,9 +79,20 @@ def held_lines(found: list[Part] | None) -> Iterator[str]:
         return
     yield f"Held        {share(found)} parts are in restore points"
     for part in found:
-        points = f"{count(part.points, 'point')}, the newest {part.newest}, "
-        said = points + ("as it is now" if part.same else "as it was then") if part.held else f"NOT HELD: {part.why}"
-        yield f"  {safe(part.what)}: {said}"
+        if not part.held:
+            yield f"  {safe(part.what)}: NOT HELD: {part.why}"
+            continue
+        yield f"  {safe(part.what)}: {_held(part.shares[0], part.points)}"
+        if [one.backend for one in part.shares] != ["replica"]:
+            yield from (f"    {one.backend}: {_held(one, one.points)}" for one in part.shares)
+
+
+def _held(one: Share, points: int) -> str:
+    """How many points hold something, and what the newest has: it as it is now, as it was, or what it lies on."""
+    how = "as it is now" if one.same else "as it was then"
+    if one.same is None:
+        how = "with the whole disk" if one.what == "volume" else "with the file system that it lies on"
+    return f"{count(points, 'point')}, the newest {one.newest}, {how}"
 
 
 def share(found: list[Part]) -> str:

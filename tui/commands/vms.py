@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _DETAILS = ("`vms` (or `vms list`) shows every VM and template of the repositories with its disks' sizes, `vms show "
             "VM` all that one's vm.cfg says, passwords hidden, and `vms check` what is wrong: disks that are missing, "
             "shared, or belong to no VM, ids that are there twice, and so on; exit code 3 when there is such a thing. "
+            "It notes too which parts of which VM no restore point holds. "
             "`vms recreate VM` prints the commands for Oracle VM Manager's CLI, or a file for `xl create`, that make "
             "it anew; what a vm.cfg does not say stands there as @WHAT@ and on stderr (exit code 3). "
             "`vms take` takes an inventory point: every vm.cfg, and the facts of all disks; with a VM it takes a point "
@@ -136,7 +137,7 @@ def _looking(context: Context, args: Namespace) -> Answer:
     if args.what in ("list", "check"):
         from tui.commands._vms_list import run_check, run_list
 
-        return run_list(context, inventory, past=past) if args.what == "list" else run_check(context, inventory)
+        return (run_list if args.what == "list" else run_check)(context, inventory, past=past)
     if args.what == "show":
         from tui.commands._vms_show import run_show
 

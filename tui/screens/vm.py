@@ -23,7 +23,21 @@ from engine.vms.secrets import masked
 from tui.screens.bytes import Pair, PairScreen, sided
 from tui.screens.vmways import VM_DISKS, VM_FACTS, VM_FINDINGS, VM_HELD, VM_HISTORY, VmWays
 from tui.text import Segment, content, safe
-from tui.vmwords import Held, Seen, called, fact_lines, kind_word, look_through, place, plain, spec_of, spot, titled
+from tui.vmwords import (
+    Held,
+    Seen,
+    asked,
+    called,
+    fact_lines,
+    kind_word,
+    look_through,
+    place,
+    plain,
+    spec_of,
+    spot,
+    titled,
+    versions_from,
+)
 from tui.widgets.keybar import Hint, KeyBar
 from tui.widgets.rows import RowList, RowSource
 from tui.widgets.viewlist import Findings, ViewList
@@ -100,13 +114,9 @@ class VmScreen(VmWays):
             return
         self.ask("vm running", lambda: engine.vm_running(machine), self._told, self._not_told)
         if self.held is None:
-            def held() -> Held:
-                parts: dict[bytes, list[Part]] | None = engine.vms_held(replace(seen.inventory, machines=(machine,)))
-                if parts is None:
-                    return Held(why="there is no store of restore points yet")
-                return Held(parts, {point.id: point for point in engine.points()})
-
-            self.ask("vm held", held, self._known, lambda error: self._known(Held(why=_said(error))))
+            only = replace(seen.inventory, machines=(machine,))
+            self.ask("vm held", lambda: asked(engine, only), self._known,
+                     lambda error: self._known(Held(why=_said(error))))
 
     def _known(self, held: Held) -> None:
         self.held = held
@@ -170,6 +180,8 @@ class VmScreen(VmWays):
                           "good" if running.state == RUNNING else "" if known else "warn"))
         if warnings:
             parts.append((f"  {warnings} to look into", "bad"))
+        if self.held is not None and self.held.troubles:
+            parts.append((f"  not all points could be asked: {plain('; '.join(self.held.troubles))}", "warn"))
         self.query_one("#subject", Static).update(content(*parts))
         self._hint()
 
@@ -251,7 +263,7 @@ class VmScreen(VmWays):
 
     def _open_part(self, part: Part | None) -> None:
         if part is not None and part.held:
-            self.open_history(part.path, self.held.points.get(part.newest) if self.held is not None else None)
+            self.open_history(part.path, versions_from(part, self.held) if self.held is not None else None)
         elif part is not None:
             self.say(f"No point holds {plain(part.what)}: {part.why}.", "warn")
 

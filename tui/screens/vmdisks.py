@@ -1,4 +1,5 @@
-"""From which point disks of a VM are brought back: its own disk points, and the points of the store."""
+"""From which point disks of a VM are brought back: its own disk points, the points of the store, and the snapshots that
+the storage keeps of what they lie on."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from textual.containers import Vertical
 from textual.widgets import Static
 
 from engine.points import RestorePoint
-from engine.vmpoints.plans import DiskResult
+from engine.vmpoints.plans import DiskResult, Sources
 from engine.vms.inventory import Machine
 from tui.screens.base import BaseDialog
 from tui.screens.vmback import DisksBackScreen
@@ -35,6 +36,7 @@ class DisksFromScreen(BaseDialog[bool | None]):
         self._devices = [disk.spec.vdev for disk in machine.disks if disk.spec.vdev and not disk.spec.cdrom]
         self._device = device if device in self._devices else ""        # "": all
         self._points: list[RestorePoint] = []
+        self._troubles: tuple[str, ...] = ()
 
     def compose(self) -> ComposeResult:
         """Which VM, which of its disks, the points."""
@@ -49,12 +51,11 @@ class DisksFromScreen(BaseDialog[bool | None]):
         """Ask for the points."""
         engine, machine = self.rollpoint.engine, self._machine
         self._keys()
-        self.ask("vm disk points", lambda: [*engine.vm_disk_points(machine), *engine.points()], self._listed,
+        self.ask("vm disk points", lambda: engine.vm_disk_sources(machine), self._listed,
                  lambda error: self.query_one("#which", Fields).show(error_lines(error)))
 
-    def _listed(self, points: list[RestorePoint]) -> None:
-        self._points = sorted({p.id: p for p in points if p.backend != "vms"}.values(), key=lambda p: p.created,
-                              reverse=True)
+    def _listed(self, answer: Sources) -> None:
+        self._points, self._troubles = list(answer.points), answer.troubles
         rows = self.query_one("#points", RowList)
         rows.show(VmPointRows(self._points, self.rollpoint.now()))
         rows.focus()
@@ -65,6 +66,7 @@ class DisksFromScreen(BaseDialog[bool | None]):
         rows: list[Line] = [content("Disks: ", (which, "strong"))]
         if not self._points:
             rows = [content(("There is no point that could hold disks of it.", "warn"))]
+        rows += [content((f"Not all points could be asked: {plain(one)}", "warn")) for one in self._troubles]
         self.query_one("#which", Fields).show(rows)
         self._keys()
 

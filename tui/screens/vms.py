@@ -13,13 +13,12 @@ from textual.widgets import Input, Static
 
 from engine.errors import CancelledError, RollpointError
 from engine.points import RestorePoint
-from engine.vms.coverage import Part
 from engine.vms.findings import VmFinding
 from tui.jobs import LongJob
 from tui.screens.base import FILTER
 from tui.screens.vmways import VM_FINDINGS, VM_HELD, VmWays
 from tui.text import Line, Segment, content, error_lines, plural
-from tui.vmwords import Held, Seen, look_through, summary, titled
+from tui.vmwords import Held, Seen, asked, look_through, plain, summary, titled, versions_from
 from tui.widgets.fields import Fields
 from tui.widgets.filterline import FilterLine
 from tui.widgets.keybar import Hint, KeyBar
@@ -148,15 +147,11 @@ class VmsScreen(VmWays):
         if self._point is None:
             engine = self.rollpoint.engine
 
-            def ask() -> tuple[dict[bytes, list[Part]] | None, list[RestorePoint]]:
-                return engine.vms_held(seen.inventory), engine.points()
+            self.ask("vm held", lambda: asked(engine, seen.inventory), self._known, self._not_known)
 
-            self.ask("vm held", ask, self._known, self._not_known)
-
-    def _known(self, answer: tuple[dict[bytes, list[Part]] | None, list[RestorePoint]]) -> None:
-        parts, points = answer
-        self.held = (Held(why="there is no store of restore points yet") if parts is None else
-                     Held(parts, {point.id: point for point in points}))
+    def _known(self, held: Held) -> None:
+        self.held = held
+        self._warn()
         self._fill()
 
     def _not_known(self, error: BaseException) -> None:
@@ -165,12 +160,18 @@ class VmsScreen(VmWays):
 
     def _listed(self, answer: tuple[list[RestorePoint], str]) -> None:
         points, self._half_done = answer
-        self.query_one(Banner).show([content((self._half_done, "bad"), ("   R: finish or undo it", "strong"))]
-                                    if self._half_done else [])
+        self._warn()
         self._points = points
         if self._marked not in {point.id for point in points}:
             self._marked = ""
         self._fill()
+
+    def _warn(self) -> None:
+        """Say what is half done, and whose points could not be asked."""
+        rows = [content((self._half_done, "bad"), ("   R: finish or undo it", "strong"))] if self._half_done else []
+        rows += [content((f"Not all points could be asked: {plain(one)}", "warn"))
+                 for one in (self.held.troubles if self.held is not None else ())]
+        self.query_one(Banner).show(rows)
 
     def _not_listed(self, error: BaseException) -> None:
         self._points = None
@@ -332,7 +333,7 @@ class VmsScreen(VmWays):
         elif isinstance(source, CoverageRows):
             machine, part = source.rows[at]
             if part is not None and part.held:
-                self.open_history(part.path, self.held.points.get(part.newest) if self.held else None)
+                self.open_history(part.path, versions_from(part, self.held) if self.held else None)
             else:
                 self.open_vm(machine, VM_HELD)
         elif isinstance(source, FindingRows):
