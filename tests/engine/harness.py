@@ -19,7 +19,8 @@ from engine.events import Job
 from engine.points import RestorePoint
 from engine.results import SnapshotRequest
 from engine.service import Engine
-from tests.engine.forked import CHECKOUT, Forker
+from tests.engine.forked import CHECKOUT as CHECKOUT
+from tests.engine.forked import Forker
 from tests.histories import History, apply
 from tests.oracle import Record, must_equal, record
 from tests.world import World
