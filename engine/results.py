@@ -221,12 +221,20 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What a verification looked at (points, entries, bytes of content) and what it found."""
+    """What a verification looked at (points, entries, bytes of content) and what it found. `unsummed` are contents that
+    were to be compared and have no checksum: of those it is known only that they are there."""
 
     points: int
     entries: int
     bytes_read: int
     damage: tuple[Damage, ...]
+    unsummed: int = 0
+
+    def plus(self, other: VerifyReport) -> VerifyReport:
+        """Return both as one."""
+        return VerifyReport(self.points + other.points, self.entries + other.entries,
+                            self.bytes_read + other.bytes_read, (*self.damage, *other.damage),
+                            self.unsummed + other.unsummed)
 
 
 @dataclass(frozen=True, slots=True)

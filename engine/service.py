@@ -329,8 +329,11 @@ class Engine(Taker):
 
     def verify(self, points: Sequence[RestorePoint], job: Job, *, data: bool = False) -> VerifyReport:
         """Check the store and these points; with `data` every content is read and compared with its checksum."""
-        if any(point.backend != REPLICA for point in points):
-            return self.storage.verify([point for point in points if point.backend != REPLICA], job, data=data)
+        others = [point for point in points if point.backend != REPLICA]
+        if others:
+            report = self.storage.verify(others, job, data=data)
+            kept = [point for point in points if point.backend == REPLICA]
+            return self.verify(kept, job, data=data).plus(report) if kept else report
         store = self._settled()
         with clean_errors():
             with store.reading():

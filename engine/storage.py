@@ -129,16 +129,20 @@ class Storage(Looking):
     boot_kept = boot_layout = boot_loaders = boot_of
 
     def verify(self, points: Sequence[RestorePoint], job: Job, *, data: bool = False) -> VerifyReport:
-        """Read all that points of virtual machines keep in the store; refuse the others: what storage keeps, it checks
-        itself."""
-        if all(point.backend in (INVENTORIES, DISKS) for point in points):
+        """Check what points of virtual machines keep; refuse the others: what storage keeps, it checks itself. With
+        `data` the copies of disks are read and compared with their checksums; inventories are always read."""
+        others = [point for point in points if point.backend not in (INVENTORIES, DISKS)]
+        if not others:
+            report = VerifyReport(0, 0, 0, ())
             with clean_errors(), self._store.reading():
-                found = [verifying.verify(self._store, p, os.fsencode(self.config.root)) for p in points]
-            return VerifyReport(len(points), sum(report.entries for report in found), sum(
-                report.bytes_read for report in found), tuple(one for report in found for one in report.damage))
+                for number, point in enumerate(points):
+                    job.progress("verifying", number, len(points), current=os.fsencode(point.id))
+                    report = report.plus(verifying.verify(self._store, point, os.fsencode(self.config.root), job,
+                                                          data=data))
+            return report
         ways = {"zfs": "`zpool scrub`", "btrfs": "`btrfs scrub start`", "lvm": "fsck of the snapshot"}
-        how = ", ".join(ways.get(name, name) for name in dict.fromkeys(p.backend for p in points))
-        raise RefusedError(f"point {points[0].id} is a snapshot of the storage itself: there is no record of what must "
+        how = ", ".join(ways.get(name, name) for name in dict.fromkeys(p.backend for p in others))
+        raise RefusedError(f"point {others[0].id} is a snapshot of the storage itself: there is no record of what must "
                            "be in it", hint=f"the storage checks itself: {how}")
 
     def fates(self, listed: Sequence[RestorePoint], rules: Retention | None = None) -> list[Fate]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.dispatch import REPLICA
 from engine.entries import Version
-from engine.errors import RefusedError, RollpointError, UsageError
+from engine.errors import CancelledError, RefusedError, RollpointError, UsageError
 from engine.events import Job
 from engine.points import RestorePoint
 from engine.reading import Reader
@@ -157,6 +157,10 @@ class VmVerbs(Reader):
         except RollpointError as error:
             job.warn(message(f"Oracle VM Manager's database was not backed up: {error.message}"))
 
+    def kept_points(self) -> list[RestorePoint]:
+        """Return all points that lie in the store, or whose documents do: those that can be verified."""
+        return [*self.points(), *self.vm_points(), *self.vm_disk_points()]
+
     # --- bringing back -----------------------------------------------------------------------------------------------
 
     def vm_plan_config(self, point: RestorePoint, spec: str, job: Job, *, stopped: bool = False) -> ConfigPlan:
@@ -277,8 +281,18 @@ class VmVerbs(Reader):
                 point = copies.take(store, self.config, machine, state, request, job)
                 if state.stopped and not self.vm_running(machine).stopped:
                     self._started_meanwhile(store, point, machine, job)
+            self._add_sums(store, point, job)
         self._audit(store, "vms disks", point.id, "warnings" if job.warnings else "done", machine.name)
         return point
+
+    def _add_sums(self, store: Store, point: RestorePoint, job: Job) -> None:
+        """Make the checksums that the point lacks. It is there, and whole: whatever goes wrong now is a warning."""
+        try:
+            copies.add_sums(store, point, os.fsencode(self._root), job)
+        except (RollpointError, OSError) as error:
+            why = "it was stopped" if isinstance(error, CancelledError) else message(f"{error}")
+            job.warn(f"point {point.id} was taken, but not all of its checksums were made: {why}; without one `verify` "
+                     "looks only whether a copy is there")
 
     def _started_meanwhile(self, store: Store, point: RestorePoint, machine: Machine, job: Job) -> None:
         copies.delete(store, os.fsencode(self._root), [point], job)

@@ -29,19 +29,20 @@ from engine.machine import momentary, mounts
 from engine.machine.momentary import Moment
 from engine.points import Part, RestorePoint
 from engine.replica.disk import apply_attributes, copy_range, read_entry
-from engine.replica.layout import Store, fsync_dir, remove_tree
+from engine.replica.layout import Store, fsync_dir, remove_tree, write_file
 from engine.replica.source import COPIES_OF_DISKS
 from engine.results import PruneResult, SnapshotRequest
 from engine.run import scratch
 from engine.text import human_size, message, printable, shown_path
 from engine.vmpoints import documents
 from engine.vmpoints.plans import DISKS
+from engine.vmpoints.sums import Sum, of_file
 from engine.vms.inventory import Machine
 from engine.vms.places import FILE, DiskState
 from engine.vms.running import RUNNING, STOPPED, RunState
 
 KIND = b"disks"
-CONTENT = b"disks.json"
+CONTENT, SUMS = b"disks.json", b"sums.yaml"
 HIDDEN = COPIES_OF_DISKS
 """The directory beside the disks that holds the copies: of each store one by its id, and in it one for each point."""
 
@@ -53,7 +54,8 @@ _STEP = 64 << 20
 @dataclass(frozen=True, slots=True)
 class Copied:
     """A disk in a point. Paths are relative to the root: where the disk was, and where its copy is. `way` is how it was
-    made: ``reflink`` or ``copy``."""
+    made: ``reflink`` or ``copy``. `sum` is the checksum (engine/vmpoints/sums.py) that was made while copying, "" where
+    nothing was read for that, or by a Rollpoint that made none."""
 
     device: str
     path: bytes
@@ -61,6 +63,7 @@ class Copied:
     size: int
     mtime: int
     way: str
+    sum: str = ""
 
 
 def clone(source: bytes, dest: bytes) -> bool:
@@ -79,21 +82,24 @@ def clone(source: bytes, dest: bytes) -> bool:
 
 def copy(source: bytes, dest: bytes, job: Job) -> str:
     """Make the new file `dest` a durable copy of `source`, by reflink where that can be, with its attributes; holes
-    stay holes. Returns ``reflink`` or ``copy``. Raises OSError, CancelledError; then there is no `dest`."""
+    stay holes. Returns the checksum of what was written, "" for a reflink, for which nothing is read. Raises OSError,
+    CancelledError; then there is no `dest`."""
     try:
-        way = "reflink"
+        made = ""
         if not clone(source, dest):
-            way = "copy"
-            with open(source, "rb", buffering=0) as old, open(dest, "xb", buffering=0) as new:
+            with open(source, "rb", buffering=0) as old, open(dest, "x+b", buffering=0) as new:
                 size = os.fstat(old.fileno()).st_size
+                os.ftruncate(new.fileno(), size)
+                found = Sum(new.fileno(), size)
                 for start in range(0, size, _STEP):
                     job.progress("copying disks", start, size, unit="bytes", current=os.path.basename(source))
                     copy_range(old.fileno(), new.fileno(), start, min(size, start + _STEP))
-                os.ftruncate(new.fileno(), size)
+                    found.upto(start + _STEP)       # while it is in memory
+                made = found.hex()
         apply_attributes(dest, read_entry(source, b""))
         with open(dest, "rb") as new:
             os.fsync(new.fileno())
-        return way
+        return made
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(dest)
@@ -166,11 +172,38 @@ def disks(store: Store, point: RestorePoint) -> list[Copied]:
     """Return the disks that a point holds. Raises DamageError."""
     try:
         return [Copied(str(row["device"]), os.fsencode(row["path"]), os.fsencode(row["copy"]), int(row["size"]),
-                       int(row["mtime"]), str(row["way"]))
+                       int(row["mtime"]), str(row["way"]), str(row.get("sum", "")))
                 for row in json.loads(documents.checked(store, KIND, point, CONTENT))]
     except (KeyError, TypeError, ValueError) as error:
         raise DamageError(f"point {point.id}: its list of disks is not of the form this Rollpoint knows: {error!r}"
                           ) from error
+
+
+def sums(store: Store, point: RestorePoint) -> dict[bytes, str]:
+    """Return the checksums of a point's copies, by where those are, as far as there are any. Raises DamageError."""
+    found = {disk.copy: disk.sum for disk in disks(store, point) if disk.sum}
+    try:
+        made = documents.read(os.path.join(documents.home(store, KIND), os.fsencode(point.id), SUMS))
+        return found | {os.fsencode(path): str(one) for path, one in made["sums"].items()}
+    except FileNotFoundError:
+        return found
+    except (DamageError, RefusedError) as error:
+        raise DamageError(f"point {point.id}: its checksums cannot be read: {error.message}") from error
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DamageError(message(f"point {point.id}: its checksums cannot be read: {error}")) from error
+
+
+def add_sums(store: Store, point: RestorePoint, root: bytes, job: Job) -> None:
+    """Make the checksums that a point that is there lacks: of reflinks, whose data nobody has read yet. It reads all of
+    that, which may take long, so it needs no write lock; the point is whole without. Raises DamageError, OSError,
+    CancelledError."""
+    lacking = [disk for disk in disks(store, point) if not disk.sum]
+    if not lacking:
+        return
+    with store.reading():
+        made = {os.fsdecode(disk.copy): of_file(os.path.join(root, disk.copy), job)[0] for disk in lacking}
+        write_file(os.path.join(documents.home(store, KIND), os.fsencode(point.id), SUMS),
+                   documents.sealed({"format": documents.FORMAT, "sums": made}))
 
 
 # --- taking --------------------------------------------------------------------------------------------------
@@ -200,7 +233,8 @@ def take(store: Store, config: Config, machine: Machine, state: RunState, reques
             fsync_dir(os.path.dirname(os.path.dirname(folder)))
         content = json.dumps([{
             "device": one.device, "path": os.fsdecode(one.path), "copy": os.fsdecode(one.copy), "size": one.size,
-            "mtime": one.mtime, "way": one.way} for one in found], indent=1).encode()
+            "mtime": one.mtime, "way": one.way, **({"sum": one.sum} if one.sum else {})} for one in found],
+            indent=1).encode()
         about = {**documents.common(point_id, request, when, root), "vm": machine.name, "uuid": machine.facts.uuid,
                  "config": os.fsdecode(machine.config), "running": state.state, "told_by": state.why,
                  "left_out": [_about(disk) for disk in machine.disks if disk not in wanted and not disk.spec.cdrom]}
@@ -304,13 +338,14 @@ def _copied(store: Store, root: bytes, group: Sequence[DiskState], point_id: str
                 pass
         before = os.stat(source)
         place = os.path.join(folder, os.path.basename(disk.path))
-        way = copy(source, os.path.join(root, place), job)
+        found = copy(source, os.path.join(root, place), job)
         step("vm-disk-copied")
         after = os.stat(source)
-        if way == "copy" and (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+        if found and (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
             raise RefusedError(f"{shown_path(disk.path)} was written to while it was copied: something uses it",
                                hint="find out what (fuser, losetup -a), and end it")
-        yield Copied(disk.spec.vdev, disk.path, place, before.st_size, before.st_mtime_ns, way)
+        yield Copied(disk.spec.vdev, disk.path, place, before.st_size, before.st_mtime_ns,
+                     "copy" if found else "reflink", found)
 
 
 def _room(root: bytes, group: Sequence[DiskState]) -> None:

@@ -19,12 +19,13 @@ from engine.points import RestorePoint
 from engine.replica import restore as restoring
 from engine.replica import rsync
 from engine.replica.catalog import Catalog
-from engine.replica.disk import behind_link, same_data
+from engine.replica.disk import behind_link
 from engine.replica.layout import Store, remove_tree
 from engine.results import Finding
 from engine.text import human_size, message, printable, shown_path
 from engine.vmpoints import copies
 from engine.vmpoints.plans import DISKS
+from engine.vmpoints.sums import of_file
 from engine.vmpoints.volumes import part_of, room_left
 from engine.vms.inventory import Machine
 from engine.vms.places import FILE, DiskState, allocated, within
@@ -155,6 +156,17 @@ class _Copies(_InStore):
         self._point = point
         self._disks = {disk.path: disk for disk in copies.disks(store, point)}
         self._root = root
+        self._damage = ""
+        try:
+            self._sums = copies.sums(store, point)
+        except DamageError as error:
+            self._sums, self._damage = {}, error.message
+
+    def findings(self, written: Mapping[bytes, int]) -> Iterator[Finding]:
+        yield from super().findings(written)
+        if self._damage:
+            yield Finding("warning", f"{self._damage}; what is brought back is compared with the copies as they are "
+                          "now")
 
     def held(self, path: bytes) -> Held | None:
         disk = self._disks.get(path)
@@ -173,8 +185,13 @@ class _Copies(_InStore):
 
     def fetch(self, path: bytes, dest: bytes, job: Job) -> None:
         full = os.path.join(self._root, self._disks[path].copy)
-        copies.copy(full, dest, job)
-        if not same_data(full, dest):
+        known = self._sums.get(self._disks[path].copy)
+        made = copies.copy(full, dest, job) or of_file(dest, job, "comparing disks")[0]
+        if known is not None and made != known:
+            raise DamageError(f"point {self._point.id}: {printable(full)} is not what was copied then: its checksum "
+                              "does not fit", hint="use another point; `rollpoint verify --data` says what else is "
+                                                   "damaged")
+        if known is None and made != of_file(full, job, "comparing disks")[0]:
             raise DamageError(f"the copy of {shown_path(path)} is not the same as {printable(full)}",
                               hint="the disk it lies on may be failing: look at the kernel's messages")
 
@@ -211,8 +228,8 @@ class _Snapshots:
         if full is None:
             raise DamageError(f"{shown_path(path)} is not in point {self._point.id} any more", hint="look at the plan "
                               "again")
-        copies.copy(full, dest, job)
-        if not same_data(full, dest):
+        made = copies.copy(full, dest, job) or of_file(dest, job, "comparing disks")[0]
+        if made != of_file(full, job, "comparing disks")[0]:
             raise DamageError(f"the copy of {shown_path(path)} is not the same as in point {self._point.id}",
                               hint="the disk it lies on may be failing: look at the kernel's messages")
 

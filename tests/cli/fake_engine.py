@@ -256,6 +256,9 @@ class FakeEngine:
         return replace(point, comment=point.comment if comment is None else comment,
                        pinned=point.pinned if pinned is None else pinned)
 
+    def kept_points(self) -> list[RestorePoint]:
+        return self.points()
+
     def verify(self, points: Sequence[RestorePoint], job: Job, *, data: bool = False) -> VerifyReport:
         self._work(f"verify {[p.number for p in points]} {data}", job)
         return VerifyReport(3, 100, 4096 if data else 0, self.world.damage)

@@ -58,7 +58,7 @@ VERBS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "prune": (("prune", "--yes"), {"dry_run", "fates", "removed", "failed", "freed", "warnings"}),
     "prune dry": (("prune", "--dry-run"), {"dry_run", "fates", "removed", "failed", "freed"}),
     "delete": (("delete", "1", "--yes"), {"points", "removed", "failed", "freed", "warnings"}),
-    "verify": (("verify", "--data"), {"points", "entries", "bytes_read", "data", "damage", "warnings"}),
+    "verify": (("verify", "--data"), {"points", "entries", "bytes_read", "data", "unsummed", "damage", "warnings"}),
     "repair": (("repair",), {"done", "left", "warnings"}),
 }
 

@@ -83,6 +83,8 @@ def test_the_verbs_of_all_points(run: Run, tree: Path, tmp_path: Path) -> None:
     assert run("comment", ident, "x").code == 0 and run("pin", ident).code == 0
     assert run("show", ident, "--json").document["comment"] == "x"
     assert run("verify", ident, other).code == 0
+    everything = run("verify", "--json").document
+    assert everything["points"] == len(run("list", "--json").document["points"]) and not everything["damage"]
     blob = next(p for p in (tmp_path / "store/vms/blobs").rglob("*") if b"'web'" in (p.read_bytes() if p.is_file() else
                                                                                      b""))
     blob.write_bytes(b"rotten")

@@ -393,6 +393,9 @@ class FakeEngine(FakeStorage, FakeVms):
         self.list[at] = new
         return new
 
+    def kept_points(self) -> list[RestorePoint]:
+        return self.points()
+
     def verify(self, points: Sequence[RestorePoint], job: Job, *, data: bool = False) -> VerifyReport:
         self._enter("verify data" if data else "verify")
         self._work(job, "reading")

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 def configure_verify(parser: ArgumentParser) -> None:
     """Add the arguments of `verify`."""
     parser.add_argument("points", metavar="POINT", nargs="*", default=[],
-                        help="look only at these points (default: all)")
+                        help="look only at these points (default: all in the store, inventories of VMs and copies of "
+                             "their disks too)")
     parser.add_argument("--data", action="store_true", help="read everything again and compare the checksums")
 
 
@@ -29,7 +30,7 @@ def run_verify(context: Context, args: Namespace) -> Answer:
     from engine.text import human_size
 
     points = list({point.id: point for point in map(context.resolve, args.points)}.values())
-    points = points or context.engine.points()
+    points = points or context.engine.kept_points()
     with context.job(keep_output=False) as job:
         report = context.engine.verify(points, job, data=args.data)
     for damage in report.damage:
@@ -37,8 +38,12 @@ def run_verify(context: Context, args: Namespace) -> Answer:
     read = f", {human_size(report.bytes_read)} read" if report.bytes_read else ""
     context.out.info(f"{report.points} points, {report.entries:,} entries checked{read}: " +
                      (f"{len(report.damage)} damaged." if report.damage else "all is well."))
+    if report.unsummed:
+        context.out.info(f"Of {report.unsummed} copies of disks there is no checksum: it is only known that they are "
+                         "there.")
     return Answer({"points": report.points, "entries": report.entries, "bytes_read": report.bytes_read,
-                   "data": args.data, "damage": [_damage_json(damage) for damage in report.damage]},
+                   "data": args.data, "unsummed": report.unsummed,
+                   "damage": [_damage_json(damage) for damage in report.damage]},
                   DamageError.exit_code if report.damage else 0)
 
 

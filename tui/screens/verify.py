@@ -53,12 +53,13 @@ class VerifyScreen(JobDialog[VerifyReport]):
     def run_job(self, job: Job) -> VerifyReport:
         """Verify those points, or all."""
         engine = self.rollpoint.engine
-        return engine.verify(self._points or engine.points(), job, data=self._data)
+        return engine.verify(self._points or engine.kept_points(), job, data=self._data)
 
     def describe(self, result: VerifyReport) -> list[Line]:
         """Whole or not, and each damage by point and path."""
         looked = f"{plural(result.points, 'point')}, {plural(result.entries, 'entry', 'entries')}"
         looked += f", {size(result.bytes_read)} read" if result.bytes_read else ""
+        looked += f", {plural(result.unsummed, 'disk')} without a checksum" if result.unsummed else ""
         if not result.damage:
             depth = "" if self._data else " Structure only: data was not re-read."
             return [content(("No damage found.", "good"), f" {looked}.{depth}")]
