@@ -39,6 +39,7 @@ Rollpoint {version}: what to do when the machine does not boot any more.
 3. No Python? rsync, zstd and a shell are enough:
                                        sh /mnt/PATH/rescue/restore.sh /mnt/PATH list
                                        sh /mnt/PATH/rescue/restore.sh /mnt/PATH POINT /target/new
+   A VM's vm.cfg alone needs not even those: restore.sh /mnt/PATH vms    shows what there is, and how to go on
 4. /mnt/PATH is the store, the directory that holds store.yaml; /target is where the broken system is mounted.
    A rollback needs the store writable (not mounted with -o ro), everything else reads only.
 5. Are these files whole?              cd HERE && sha256sum -c SHA256SUMS

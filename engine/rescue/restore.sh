@@ -3,6 +3,10 @@
 #
 #   sh restore.sh [STORE] list               shows the points of a store
 #   sh restore.sh [STORE] POINT DIR          rebuilds a point in DIR, a new or empty directory
+#   sh restore.sh [STORE] vms                shows the inventory points of virtual machines
+#   sh restore.sh [STORE] vms POINT          shows the files of one: vm.cfg and what lies beside them
+#   sh restore.sh [STORE] vms POINT FILE NEW writes one of these to NEW, a new file; FILE is its number, its path, or the
+#                                            name of the VM whose vm.cfg it is
 #
 # POINT is a number from the list, an id, the beginning of one, or `latest`. STORE may be left out when this file lies
 # in STORE/rescue. Nothing in the store is ever written, and nothing that was in DIR is ever deleted.
@@ -38,7 +42,12 @@ TEMP='' SCRATCH='' DIR='' SECONDS_ONLY='' SOME_LEFT_OUT=''
 say() { printf '%s\n' "$*"; }
 warn() { SOME_LEFT_OUT=yes; printf 'restore.sh: warning: %s\n' "$*" >&2; }
 die() { printf 'restore.sh: %s\n' "$*" >&2; exit 1; }
-usage() { printf 'usage: sh restore.sh [STORE] list\n       sh restore.sh [STORE] POINT DIR\n' >&2; exit 2; }
+usage() {
+    for words in list 'POINT DIR' vms 'vms POINT' 'vms POINT FILE NEW'; do
+        printf 'usage: sh restore.sh [STORE] %s\n' "$words" >&2
+    done
+    exit 2
+}
 have() { command -v "$1" >/dev/null 2>&1; }
 lines() { wc -l <"$TEMP/$1" | tr -d ' '; }
 
@@ -719,12 +728,18 @@ set_time() {
 
 # ---- the tools at hand ---------------------------------------------------------------------------------------------
 
+# check_tools TOOL…: ends when one of them is not there.
 check_tools() {
-    for tool in rsync zstd awk sed grep sort cut paste tr od dd head tail wc cat cmp find xargs stat ln mv cp rm rmdir \
-        ls mkdir mkfifo mknod mktemp dirname chmod chown touch id sh; do
+    for tool; do
         have "$tool" || die "$tool is needed and not installed"
     done
     have sha256sum || say "note: sha256sum is not installed; the store's own checksums are not compared"
+}
+
+# check_all_tools: the same of all that rebuilding a point needs.
+check_all_tools() {
+    check_tools rsync zstd awk sed grep sort cut paste tr od dd head tail wc cat cmp find xargs stat ln mv cp rm rmdir \
+        ls mkdir mkfifo mknod mktemp dirname chmod chown touch id sh
 }
 
 # probe_tools: finds out what the tools here can do, by trying it where it matters: in DIR.
@@ -940,17 +955,136 @@ rebuild() {
     say "done: $DIR is point $NUMBER ($POINT), $(lines must) entries"
 }
 
+# ---- virtual machines --------------------------------------------------------------------------------------------
+
+# json_field NAME FILE: prints a text or number of a document of JSON, a line each, as it is written there.
+json_field() { sed -n "s/^ *\"$1\": *\"\{0,1\}\(.*[^\",]\)\"*,\{0,1\}\$/\1/p" "$2" 2>/dev/null | head -n 1; }
+
+# whole_inventory POINT: whether the documents of an inventory point are what was written.
+whole_inventory() {
+    place=$STORE/vms/points/$1
+    sealed "$place/point.yaml" && [ -r "$place/files" ] || return 1
+    have sha256sum || return 0
+    sum=$(awk '/^  "files": /  { found = 1 } found && /"sha256": / { print; exit }' "$place/point.yaml")
+    said=$(sha256sum <"$place/files") && case $sum in *"\"${said%% *}\""*) ;; *) return 1 ;; esac
+}
+
+list_inventories() {
+    say "Inventory points of virtual machines in $STORE, oldest first:"
+    for place in "$STORE"/vms/points/*; do
+        [ -d "$place" ] || continue
+        id=${place##*/}
+        note=''
+        whole_inventory "$id" || note=' [damaged]'
+        [ "$(json_field pinned "$place/point.yaml")" != true ] || note="$note [pinned]"
+        printf '  %s  %s%s  %s VMs, %s templates  %s\n' "$id" "$(json_field created "$place/point.yaml")" "$note" \
+            "$(json_field machines "$place/point.yaml")" "$(json_field templates "$place/point.yaml")" \
+            "$(json_field comment "$place/point.yaml")"
+    done
+}
+
+# choose_inventory POINT: sets POINT; an id, the beginning of one, or `latest`.
+choose_inventory() {
+    POINT='' count=0
+    for place in "$STORE"/vms/points/*; do
+        [ -d "$place" ] || continue
+        id=${place##*/}
+        case $1 in
+            latest) POINT=$id count=1 ;;
+            "$id") POINT=$id count=1; break ;;
+            *) case $id in "$1"*) POINT=$id count=$((count + 1)) ;; esac ;;
+        esac
+    done
+    [ "$count" = 1 ] || die "there is no inventory point $1, or more than one: see the list"
+    whole_inventory "$POINT" || die "inventory point $POINT is damaged: its checksums do not fit"
+    # Lines of another form name contents without a path.
+    awk 'NF == 5 && length($1) == 64 && $1 !~ /[^0-9a-f]/ && $2 ~ /^0[0-7]+$/ && $3 $4 !~ /[^0-9]/' \
+        "$STORE/vms/points/$POINT/files" >"$TEMP/files" || die "the list of files of point $POINT cannot be read"
+}
+
+# blob SUM: prints where a content lies.
+blob() { rest=${1#??}; printf '%s/vms/blobs/%s/%s' "$STORE" "${1%"$rest"}" "$1"; }
+
+# vm_name SUM PATH: prints what the VM of a vm.cfg is called, as far as it can be shown; nothing for other files.
+vm_name() {
+    case $2 in *.cfg) ;; *) return ;; esac
+    for key in OVM_simple_name name; do
+        found=$(sed -n "s/^$key *= *['\"]\(.*\)['\"].*\$/\1/p" "$(blob "$1")" 2>/dev/null | head -n 1 | tr -cd ' -~')
+        [ -z "$found" ] || { printf '%s' "$found"; return; }
+    done
+}
+
+list_files() {
+    choose_inventory "$1"
+    say "Files in inventory point $POINT, as number, mode, path, VM:"
+    number=0
+    while read -r sum mode uid gid path; do
+        number=$((number + 1))
+        printf '%5d  %s  /%s  %s\n' "$number" "$mode" "$path" "$(vm_name "$sum" "$path")"
+    done <"$TEMP/files"
+}
+
+# choose_file FILE: sets SUM, MODE and OWNER of the one file that has this number, path or name of a VM.
+choose_file() {
+    wanted=$1 number=0 count=0 SUM='' exact=''
+    while [ "${wanted#/}" != "$wanted" ]; do wanted=${wanted#/}; done
+    while read -r sum mode uid gid path; do
+        number=$((number + 1))
+        decode "$path"
+        if [ "$number" = "$1" ] || [ "$decoded" = "$wanted" ] || [ "$path" = "$wanted" ]; then
+            exact=yes SUM=$sum MODE=$mode OWNER=$uid:$gid
+        elif [ -z "$exact" ] && [ "$(vm_name "$sum" "$path")" = "$1" ]; then
+            count=$((count + 1)) SUM=$sum MODE=$mode OWNER=$uid:$gid
+        fi
+    done <"$TEMP/files"
+    [ -n "$exact" ] || [ "$count" = 1 ] || die "there is no file $1 in point $POINT, or more than one: see the list"
+}
+
+write_file() {
+    choose_inventory "$1"
+    choose_file "$2"
+    case $3 in /*) target=$3 ;; *) target=./$3 ;; esac
+    outside_of_store "$(dirname -- "$target")" "$3"
+    [ ! -e "$target" ] && [ ! -L "$target" ] || die "$3 is there already: name a new file"
+    source=$(blob "$SUM")
+    [ -r "$source" ] || die "the content of $2 is gone from the store: $source cannot be read"
+    if have sha256sum; then
+        said=$(sha256sum <"$source") || die "$source cannot be read"
+        [ "${said%% *}" = "$SUM" ] || die "the content of $2 is damaged: the checksum of $source does not fit"
+    fi
+    (set -C; cat "$source" >"$target") || die "$3 cannot be written"
+    if have sha256sum; then
+        said=$(sha256sum <"$target")
+        [ "${said%% *}" = "$SUM" ] || { rm -f -- "$target"; die "$3 could not be written whole"; }
+    fi
+    if [ "$(id -u)" = 0 ]; then
+        chown -- "$OWNER" "$target" || die "$3 is written, but its owner $OWNER cannot be set"
+    else
+        warn "not root: $3 is yours, and was of $OWNER"
+    fi
+    chmod -- "$MODE" "$target" || die "$3 is written, but its mode $MODE cannot be set"
+    say "done: $3 is $2 of inventory point $POINT"
+    [ -z "$SOME_LEFT_OUT" ] || exit 3
+}
+
 here=$(dirname -- "$0")
-case $#:${2:-} in
-    1:) [ "$1" = list ] || usage; set -- "$here/.." list ;;
-    2:list) ;;
-    2:*) [ -f "$here/../store.yaml" ] || usage; set -- "$here/.." "$1" "$2" ;;
-    3:*) ;;
+case $#:${1:-}:${2:-} in
+    1:list:|1:vms:) set -- "$here/.." "$1" ;;
+    2:*:list|2:*:vms|3:*:*|5:*:vms) ;;
+    2:*:*|4:vms:*) [ -f "$here/../store.yaml" ] || usage; set -- "$here/.." "$@" ;;
     *) usage ;;
 esac
 for word; do [ -n "$word" ] || usage; done
-check_tools
 TEMP=$(mktemp -d "${TMPDIR:-/tmp}/restore.XXXXXX") || die "no temporary directory can be made"
+case $#:$2 in
+    ?:vms) check_tools awk sed head tail tr cat rm dirname chmod chown id ;;
+    *) check_all_tools ;;
+esac
 open_store "$1"
-read_points
-if [ "$2" = list ]; then list_points; else rebuild "$2" "$3"; fi
+case $#:$2 in
+    2:vms) list_inventories ;;
+    3:vms) list_files "$3" ;;
+    5:vms) write_file "$3" "$4" "$5" ;;
+    2:list) read_points; list_points ;;
+    *) read_points; rebuild "$2" "$3" ;;
+esac
