@@ -22,13 +22,13 @@ from typing import Any
 
 from engine.errors import DamageError, RefusedError
 from engine.machine import mounts
-from engine.replica.layout import Store, fsync_dir, remove_tree, user_name, write_file
+from engine.replica.layout import NEXT_BOOT, Store, fsync_dir, remove_tree, user_name, write_file
 from engine.rescue import itself, kit
 from engine.results import RollbackPlan
 from engine.run import environment
 from engine.text import printable
 
-PLACE, ORDER, BEGUN, RUN, LOG = b"next-boot", b"order.json", b"begun.json", b"run.json", b"log"
+PLACE, ORDER, BEGUN, RUN, LOG = NEXT_BOOT, b"order.json", b"begun.json", b"run.json", b"log"
 LINKS = (b"/system-update", b"/etc/system-update")      # the second one since systemd 254
 UNIT = b"rollpoint-next-boot.service"
 UNITS = b"/etc/systemd/system"

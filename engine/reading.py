@@ -16,21 +16,22 @@ from engine.bootpieces import BootShown, BootStatus
 from engine.config import settings
 from engine.dispatch import REPLICA, of_any_backend
 from engine.entries import Change, Diff, Entry, Kind, Life, Version, compare
-from engine.errors import RefusedError, RollpointError, UsageError
+from engine.errors import RefusedError, UsageError
 from engine.events import Job
+from engine.lister import Lister
 from engine.points import RestorePoint
-from engine.replica import bootsaved, layout, query, room
+from engine.replica import bootsaved, query, room
 from engine.replica.content import Contents
 from engine.results import FileContent, Measure, ScopeChoice, Software, StoreStatus
-from engine.session import Session, clean_errors
-from engine.text import message, printable, shown_path
+from engine.session import clean_errors
+from engine.text import printable, shown_path
 from engine.vmpoints.plans import DISKS, INVENTORIES
 
 if TYPE_CHECKING:
     from engine.storage import Storage
 
 
-class Reader(Session):
+class Reader(Lister):
     """Everything that can be asked. Every method raises RollpointError."""
 
     def status(self) -> StoreStatus:
@@ -52,52 +53,12 @@ class Reader(Session):
             store.holder(), unfinished, rollback.interrupted(store), rollback.safety_of_interrupted(store),
             nextboot.pending(store))
 
-    def interrupted(self) -> str:
-        """Return a sentence about a rollback that was not finished, or "": cheap enough for every command."""
-        place = os.path.join(os.path.realpath(os.fsencode(self.config.store)), rollback.JOURNAL)
-        return rollback.interrupted(self._store) if os.path.exists(place) else ""
-
-    def ordered(self) -> str:
-        """Return a sentence about a rollback that is ordered for the next boot, or "": cheap as well."""
-        place = os.path.join(os.path.realpath(os.fsencode(self.config.store)), nextboot.PLACE)
-        return nextboot.pending(self._store) if os.path.exists(place) else ""
-
-    def points(self) -> list[RestorePoint]:
-        """Return all points, newest first, damaged ones included."""
-        return query.points(self._settled())
-
     @property
     def storage(self) -> Storage:
         """The same verbs for the points that the storage keeps (ZFS, LVM, btrfs)."""
         from engine.storage import Storage  # most machines have no such points, and need none of it
 
         return Storage(self.config)
-
-    def listing(self, backend: str | None = None) -> Listing:
-        """Return the points of all backends (or of one), newest first, and which backends could not be asked, and why.
-        Raises what `points` does where there is nothing but a store that cannot be read."""
-        if backend == REPLICA:
-            return Listing(tuple(self.points()))
-        if backend is not None:
-            return self.storage.listing(only=backend)
-        if not backends.any_wanted(self.config):
-            return Listing(tuple(self.points()))
-        try:
-            return self.storage.listing(self.points())
-        except RollpointError as error:
-            found = self.storage.listing()
-            if not found.points:
-                raise
-            store = os.path.realpath(os.fsencode(self.config.store))
-            if isinstance(error, UsageError) and layout.unmounted(store) is None:
-                return found        # who only wants the storage's own points never makes a store
-            trouble = Trouble(REPLICA, message(error.message), message(error.hint))
-            return Listing(found.points, (trouble, *found.troubles))
-
-    def storage_points(self) -> Listing:
-        """Return what `listing` does without the points of the replica: nobody need wait for the storage to see those.
-        Costs nothing where there is no such storage."""
-        return self.storage.listing() if backends.any_wanted(self.config) else Listing(())
 
     def takers(self) -> tuple[str, ...]:
         """Return the backends that `snapshot` can take a point of this machine with, the usual one first."""

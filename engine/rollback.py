@@ -28,7 +28,7 @@ from engine.machine.mounts import Space, private_space
 from engine.points import RestorePoint
 from engine.replica import bootsaved, intact, query, rsync
 from engine.replica.catalog import Catalog
-from engine.replica.layout import Store, machine_id, read_document, user_name, write_document
+from engine.replica.layout import ROLLBACK, Store, machine_id, read_document, user_name, write_document
 from engine.replica.opened import open_point
 from engine.replica.source import View, filters, view
 from engine.rescue import lifeboat
@@ -37,7 +37,7 @@ from engine.run import scratch
 from engine.scopes import Scope
 from engine.text import printable, shown_path
 
-JOURNAL = b"rollback.yaml"
+JOURNAL = ROLLBACK
 _NAMED = 3
 
 

@@ -12,7 +12,8 @@ from engine import audit
 from engine.config import Config
 from engine.errors import BusyError, DamageError, NoRoomError, RefusedError
 from engine.events import Job
-from engine.replica import layout, recover, repair
+from engine.replica import catalog as catalogs
+from engine.replica import layout
 from engine.replica.catalog import Catalog
 from engine.replica.layout import Store
 
@@ -30,7 +31,7 @@ class Session:
     def _settled(self) -> Store:
         """Open the store, and first finish or undo what a crash has left, if we may: nobody else will have to."""
         store = self._store
-        unsettled = os.path.exists(store.journal) or repair.catalog_is_lost(store)
+        unsettled = os.path.exists(store.journal) or catalogs.is_lost(store)
         if unsettled and not store.holder() and os.access(store.path, os.W_OK):
             with suppress(BusyError), clean_errors(), self._writing(store, "recovery", Job()):
                 pass
@@ -48,11 +49,13 @@ class Session:
 
     @contextmanager
     def _writing(self, store: Store, verb: str, job: Job) -> Iterator[None]:
+        from engine.replica import recover, repair  # who only looks need not wait for these
+
         with store.write_lock(verb):
             done = recover.recover(store, Job())
             if done:
                 job.warn(f"{done} (an earlier Rollpoint was interrupted)")
-            if repair.catalog_is_lost(store):
+            if catalogs.is_lost(store):
                 repair.rebuild_catalog(store, job)
                 job.warn("the catalog was missing and has been made again from the rest of the store")
             yield

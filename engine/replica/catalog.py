@@ -88,6 +88,11 @@ def values(entry: Entry, first: int, last: int | None = None, data: str | None =
             pack_xattrs(entry.xattrs) if entry.xattrs else None, entry.link, entry.csum or None, data)
 
 
+def is_lost(store: Store) -> bool:
+    """Whether there are points but no catalog at all."""
+    return not os.path.exists(store.catalog) and bool(store.point_ids())
+
+
 class Catalog:
     """An open catalog. Methods raise DamageError when SQLite finds the file broken."""
 

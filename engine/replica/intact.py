@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from engine.errors import DamageError, RefusedError
 from engine.events import Job
 from engine.points import RestorePoint
-from engine.replica import query
+from engine.replica import listed
 from engine.replica.catalog import Catalog, Row
 from engine.replica.disk import as_read, read_entry
 from engine.replica.layout import Store
@@ -81,7 +81,7 @@ def marked(point: RestorePoint) -> list[str] | None:
     """Return the paths (as `shown_path` writes them) of the entries in the tree that a verification has found damaged;
     None where that is not all that is wrong with the point, or not all of it was kept."""
     found = [_MARKED.fullmatch(problem) for problem in point.problems]
-    if len(found) >= query.MARKS:
+    if len(found) >= listed.MARKS:
         return None
     known = [match[1] or "/" for match in found if match]
     return known if len(known) == len(found) else None

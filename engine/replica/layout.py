@@ -30,6 +30,7 @@ from engine.text import printable
 FORMAT = 1
 DEFAULT_STORE = b"/var/lib/rollpoint/store"
 _INSIDE = (b"points", b"tree", b"work")
+ROLLBACK, NEXT_BOOT = b"rollback.yaml", b"next-boot"   # of engine/rollback.py and engine/nextboot.py
 _PATIENCE = 10
 _RESERVE = 2 << 20
 _FLUSH_EVERY = 0.5  # seconds

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-import json
 import os
 import re
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
-from datetime import datetime
 from itertools import groupby
-from typing import Any
 
 from engine.config import Config
 from engine.entries import Change, Diff, Entry, Kind, Life, Span, Status, Version, compare
-from engine.errors import DamageError, RollpointError, UsageError
+from engine.errors import RollpointError, UsageError
 from engine.events import Job
 from engine.points import RestorePoint
 from engine.replica import rsync
 from engine.replica.catalog import Catalog, Row
 from engine.replica.content import Contents
 from engine.replica.disk import as_read, behind_link, read_entry
-from engine.replica.layout import Store, read_document, unsealed
+from engine.replica.layout import Store
+from engine.replica.listed import points as points
 from engine.replica.source import View, view
 from engine.results import Measure
 from engine.run import scratch
@@ -32,76 +29,6 @@ from engine.text import human_size, shown_path
 
 _TEXT_LIMIT = 4 << 20
 _ACCESS = frozenset({"mode", "owner", "group"})
-DAMAGE = b"damage.json"
-MARKS = 50              # sentences about the damage of a point that are kept at most
-
-
-def points(store: Store) -> list[RestorePoint]:
-    """Return the points, newest first. One that cannot be read is there too, as damaged."""
-    known: dict[str, tuple[int, dict[str, Any]]] = {}
-    lost = 0
-    with suppress(DamageError), Catalog.open(store) as catalog:
-        known = {point_id: (seq, doc) for seq, point_id, doc in catalog.points()}
-        lost = int(catalog.meta("lost_records") or 0)
-    marked = _marked(store)
-    for point_id, (seq, _) in known.items():
-        if seq <= lost:
-            marked.setdefault(point_id, []).append(f"the records of point {lost} are lost, which lead back to it")
-    present = store.point_ids()
-    found = [_point(store, i, known.get(i), marked.get(i, [])) for i in present]
-    found += [_lost(i, seq, doc) for i, (seq, doc) in known.items() if i not in set(present) and known
-              and not _pending(store, i)]
-    found.sort(key=lambda p: p.number, reverse=True)
-    if found and found[0].id in present:
-        found[0] = _as_newest(found[0])
-    return found
-
-
-def _pending(store: Store, point_id: str) -> bool:
-    return os.path.isdir(store.place(b"work", os.fsencode(point_id)))
-
-
-def _marked(store: Store) -> dict[str, list[str]]:
-    """Return what the last verify found, by point."""
-    try:
-        with open(store.place(DAMAGE), "rb") as file:
-            return dict(json.load(file))
-    except (OSError, ValueError):
-        return {}
-
-
-def _point(store: Store, point_id: str, known: tuple[int, dict[str, Any]] | None, marks: Sequence[str]) -> RestorePoint:
-    problems = list(marks)
-    doc: dict[str, Any] = {}
-    try:
-        with open(store.point(point_id, b"point.yaml"), "rb") as file:
-            if unsealed(file.read()) is None:
-                raise DamageError("point.yaml is damaged: its checksum does not fit")
-        doc = known[1] if known else read_document(store.point(point_id, b"point.yaml"))
-    except DamageError as error:
-        problems.append(error.message)
-        doc = known[1] if known else {}
-    except OSError as error:
-        problems.append(f"point.yaml cannot be read: {error.strerror}")
-        doc = known[1] if known else {}
-    return _from_doc(point_id, known[0] if known else int(doc.get("number", 0)), doc, problems)
-
-
-def _lost(point_id: str, seq: int, doc: dict[str, Any]) -> RestorePoint:
-    return _from_doc(point_id, seq, doc, ["its directory in the store is missing"])
-
-
-def _from_doc(point_id: str, number: int, doc: dict[str, Any], problems: Sequence[str]) -> RestorePoint:
-    created = datetime.fromisoformat(doc.get("created", "1970-01-01T00:00:00+00:00"))
-    return RestorePoint(
-        point_id, "replica", number, created, doc.get("comment", ""), tuple(doc.get("tags", ())),
-        bool(doc.get("pinned", False)), "damaged" if problems else "ok", doc.get("own_bytes"), False,
-        tuple(problems), doc)
-
-
-def _as_newest(point: RestorePoint) -> RestorePoint:
-    import dataclasses
-    return dataclasses.replace(point, newest=True, own_bytes=None)
 
 
 def need(catalog: Catalog, point: RestorePoint, path: bytes) -> Row:

@@ -38,11 +38,6 @@ def repair(store: Store, job: Job) -> RepairReport:
     return RepairReport(tuple(done), left)
 
 
-def catalog_is_lost(store: Store) -> bool:
-    """Whether there are points but no catalog at all."""
-    return not os.path.exists(store.catalog) and bool(store.point_ids())
-
-
 def rebuild_catalog(store: Store, job: Job) -> list[str]:
     """Make the catalog again from the rest of the store; returns what could not be read. Under the write lock."""
     built = store.place(b"work", b"catalog.sqlite")

@@ -19,6 +19,7 @@ from engine.replica.catalog import Catalog, Row
 from engine.replica.content import Contents
 from engine.replica.disk import as_read, read_entry
 from engine.replica.layout import Store, read_document, write_file
+from engine.replica.listed import DAMAGE, MARKS
 from engine.replica.reconcile import join, same_attributes
 from engine.results import Damage, VerifyReport
 from engine.text import printable, shown_path
@@ -223,7 +224,7 @@ def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
 def mark(store: Store, points: Sequence[RestorePoint], report: VerifyReport) -> None:
     """Remember the damage of the verified points in the store, so that lists show it. A read-only store is left."""
     try:
-        with open(store.place(query.DAMAGE), "rb") as file:
+        with open(store.place(DAMAGE), "rb") as file:
             marks: dict[str, list[str]] = json.load(file)
     except (OSError, ValueError):
         marks = {}
@@ -235,6 +236,6 @@ def mark(store: Store, points: Sequence[RestorePoint], report: VerifyReport) -> 
             found[item.point].append(f"verify: {place}{item.text}")
     for point in points:
         marks.pop(point.id, None)
-    marks.update({k: v[:query.MARKS] for k, v in found.items()})
-    if marks or os.path.exists(store.place(query.DAMAGE)):
-        write_file(store.place(query.DAMAGE), json.dumps(marks).encode())
+    marks.update({k: v[:MARKS] for k, v in found.items()})
+    if marks or os.path.exists(store.place(DAMAGE)):
+        write_file(store.place(DAMAGE), json.dumps(marks).encode())

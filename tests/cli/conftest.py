@@ -38,7 +38,8 @@ Run = Callable[..., Ran]
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """Put the fake engine in the place of the real one."""
     made = World()
-    monkeypatch.setattr("engine.service.Engine", lambda config: FakeEngine(made, config))
+    for name in ("service.Engine", "lister.Lister"):
+        monkeypatch.setattr(f"engine.{name}", lambda config: FakeEngine(made, config))
     return made
 
 

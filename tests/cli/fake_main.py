@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import engine.lister
 import engine.service
 from engine.events import Job
 from tests.cli.fake_engine import FakeEngine, World
@@ -32,7 +33,8 @@ def work(job: Job) -> None:
 
 if __name__ == "__main__":
     world = World(during=work)
-    setattr(engine.service, "Engine", lambda config: FakeEngine(world, config))     # noqa: B010 - a double
+    for module, name in ((engine.service, "Engine"), (engine.lister, "Lister")):
+        setattr(module, name, lambda config: FakeEngine(world, config))
     code = main(sys.argv[1:])
     if "FAKE_DONE" in os.environ:
         Path(os.environ["FAKE_DONE"]).write_text("\n".join(world.done))

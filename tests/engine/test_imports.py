@@ -48,6 +48,26 @@ def test_importing_the_front_door_is_light() -> None:
     assert done.stdout.split() == []
 
 
+@pytest.mark.parametrize("backend", ["", "lvm"])
+def test_a_list_of_points_does_not_wait_for_all_the_rest(tmp_path: Path, backend: str) -> None:
+    """`rollpoint list` is what is typed most, and reading modules in is most of its time: it needs no rollback, no boot
+    pieces, nothing of virtual machines."""
+    config = tmp_path / "config.yaml"
+    config.write_text("lvm: {volumes: [no-such/volume]}\n" if backend else "{}\n")
+    config.chmod(0o644)
+    code = ("import sys; from tui.cli import main; main(sys.argv[1:]); "
+            "print(*sorted(m for m in sys.modules if m.startswith(('engine.', 'tui.'))))")
+    argv = [sys.executable, "-c", code, "-q", "--config", str(config), "--store", str(tmp_path / "none"), "--root",
+            str(tmp_path), "list"]
+    done = subprocess.run(argv, cwd=CHECKOUT, env=child_env(), capture_output=True, text=True)
+    loaded = set(done.stdout.split())
+    assert {"engine.lister", "engine.config"} <= loaded, done.stderr
+    assert ("engine.volumes.lvm" in loaded) is bool(backend)
+    parts = ("engine.service", "engine.reading", "engine.storage", "engine.rollback", "engine.vms", "engine.rescue",
+             "engine.vmpoints", "engine.replica.snapshot", "engine.replica.query", "engine.machine.boot", "engine.demo")
+    assert sorted(name for name in loaded if name.startswith(parts)) == []
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=_name)
 def test_only_one_module_starts_programs(path: Path) -> None:
     if path.name == "run.py":

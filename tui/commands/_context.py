@@ -11,16 +11,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.errors import RollpointError
 
 if TYPE_CHECKING:
     from engine.config import Config
     from engine.events import Job
+    from engine.lister import Lister
     from engine.points import RestorePoint
     from engine.service import Engine
     from tui.output import Output
+
+L = TypeVar("L", bound="Lister")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +70,23 @@ class Context:
         """The engine. A rollback that was interrupted or is ordered is announced on stderr when it is first used."""
         from engine.service import Engine
 
-        engine = Engine(self.config)
-        if self.announce:
-            self._announce(engine)
-        return engine
+        return self._announced(Engine(self.config))
 
-    def _announce(self, engine: Engine) -> None:
+    @cached_property
+    def lister(self) -> Lister:
+        """What lists points and can do nothing else: who needs no more does not wait until all the rest is read in."""
+        from engine.lister import Lister
+
+        return self._announced(Lister(self.config))
+
+    def _announced(self, asked: L) -> L:
+        if self.announce:
+            self._announce(asked)
+        return asked
+
+    def _announce(self, asked: Lister) -> None:
         try:
-            state, ordered = engine.interrupted(), engine.ordered()
+            state, ordered = asked.interrupted(), asked.ordered()
         except RollpointError as error:
             self.out.debug(f"no status: {error.message}")     # the verb itself will say what is wrong
             return

@@ -26,7 +26,7 @@ def run(context: Context, args: Namespace) -> Answer:
     from tui.output import is_terminal, width
 
     check_backend(args.backend)
-    listing = context.engine.listing(args.backend)
+    listing = context.lister.listing(args.backend)
     points = listing.points
     for trouble in listing.troubles:
         reason = f"{trouble.backend} cannot be listed: {trouble.reason}"
