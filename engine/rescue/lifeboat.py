@@ -35,8 +35,8 @@ LOADER = f"{PLACE}/ld.so"
 PROGRAM = f"{PLACE}/rollpoint.pyz"
 PRIVATE = "--private"       # the last word of a process that has a mount namespace of its own
 NEEDED = ("rsync", "zstd", "unshare", "nsenter", "mount", "umount", "cat")
-WELCOME = ("efibootmgr", "blkid", "lsblk", "sfdisk", "btrfs", "zfs", "zpool", "lvs", "vgs", "lvcreate", "lvchange",
-           "lvremove")
+WELCOME = ("efibootmgr", "blkid", "blockdev", "lsblk", "sfdisk", "btrfs", "zfs", "zpool", "lvs", "vgs", "lvcreate",
+           "lvchange", "lvremove")
 _WORK = 96 << 20            # what Python and rsync take while they work
 _ROOM = 8 << 20
 _LEFT_OUT = frozenset({"test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "site-packages",
