@@ -53,8 +53,8 @@ def test_disks_of_a_vm_from_a_snapshot(machine: BtrfsMachine, rp: Callable[..., 
     before = (machine.root / disk[1:]).read_bytes()
     point = rp("snapshot", "--backend", "btrfs", "--json").document["id"]
     shown = rp("vms", "show", "web")
-    assert f"  xvda: 1 point, the newest {point}, with the file system that it lies on\n" in shown.out
-    assert f"    btrfs: 1 point, the newest {point}," in shown.out and "xvdb: NOT HELD: it is on a device" in shown.out
+    assert f"  xvda: 1 point of btrfs, the newest {point}, with the file system that it lies on\n" in shown.out
+    assert "xvdb: NOT HELD: it is on a device" in shown.out
     ran = rp("vms", "check", code=3)        # xvdb is not there
     assert "note: no restore point holds xvdb of web" in ran.err + ran.out
     checked = rp("vms", "check", "--json", code=3).document
@@ -67,12 +67,18 @@ def test_disks_of_a_vm_from_a_snapshot(machine: BtrfsMachine, rp: Callable[..., 
     done = rp(*words, "--json").document
     assert done["result"]["devices"] == ["xvda"] and (machine.root / disk[1:]).read_bytes() == before
     ran = rp("--store", str(tmp_path / "none"), "vms", "show", "web")
-    assert f"1 point, the newest {point}" in ran.out
+    assert f"1 point of btrfs, the newest {point}" in ran.out
+    working = (machine.place / "config.yaml").read_text()
     (machine.place / "config.yaml").write_text(f"btrfs: {{subvolumes: [{machine.root}/etc]}}\n")
     (machine.root / "etc").mkdir(exist_ok=True)
     ran = rp("vms", "show", "web", code=3)
     assert "not all restore points could be asked: btrfs: " in ran.err
     assert "xvda: NOT HELD: no restore point that could be asked holds it" in ran.out
+    (machine.place / "config.yaml").write_text(working)
+    rp("snapshot")
+    shown = rp("vms", "show", "web")
+    assert "  xvda: 2 points, the newest " in shown.out and f"    btrfs: 1 point, the newest {point}" in shown.out
+    assert "    replica: 1 point, the newest " in shown.out
 
 
 def ids(ran: Ran) -> list[str]:

@@ -82,17 +82,19 @@ def held_lines(found: list[Part] | None) -> Iterator[str]:
         if not part.held:
             yield f"  {safe(part.what)}: NOT HELD: {part.why}"
             continue
-        yield f"  {safe(part.what)}: {_held(part.shares[0], part.points)}"
-        if [one.backend for one in part.shares] != ["replica"]:
+        first, several = part.shares[0], len(part.shares) > 1
+        whose = "" if several or first.backend == "replica" else f" of {first.backend}"
+        yield f"  {safe(part.what)}: {_held(first, part.points, whose)}"
+        if several:
             yield from (f"    {one.backend}: {_held(one, one.points)}" for one in part.shares)
 
 
-def _held(one: Share, points: int) -> str:
+def _held(one: Share, points: int, whose: str = "") -> str:
     """How many points hold something, and what the newest has: it as it is now, as it was, or what it lies on."""
     how = "as it is now" if one.same else "as it was then"
     if one.same is None:
         how = "with the whole disk" if one.what == "volume" else "with the file system that it lies on"
-    return f"{count(points, 'point')}, the newest {one.newest}, {how}"
+    return f"{count(points, 'point')}{whose}, the newest {one.newest}, {how}"
 
 
 def share(found: list[Part]) -> str:
