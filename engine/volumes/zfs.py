@@ -25,8 +25,19 @@ from engine.results import Finding, PruneResult, SnapshotRequest
 from engine.text import human_size
 from engine.volumes import zfsback, zfsdestroy, zfstake
 from engine.volumes.composed import compose, strangers
-from engine.volumes.zfslist import FILESYSTEM, Everything, Pool, current, everything, holds, measured, places, pools
-from engine.volumes.zfspoints import BACKEND, PINNED, points
+from engine.volumes.zfslist import (
+    FILESYSTEM,
+    Everything,
+    Pool,
+    beside,
+    current,
+    everything,
+    holds,
+    measured,
+    places,
+    pools,
+)
+from engine.volumes.zfspoints import BACKEND, PINNED, point_of, points
 from engine.volumes.zfstool import CHANGE_SECONDS, batches, encoded, zfs
 
 _WARN_PERCENT = 80.0
@@ -52,11 +63,22 @@ class ZfsBackend:
     def points(self) -> list[RestorePoint]:
         """Return the points of the configured data sets; ``auto`` alone says nothing where there is no ZFS."""
         found = self._everything()
-        return points(found, pools(), self._places()) if found is not None else []
+        if found is None:
+            return []
+        there = pools()
+        if not self._whole:
+            datasets = found.datasets
+            found = beside(found, lambda one: point_of(one, datasets, there))
+        return points(found, there, self._places())
+
+    @property
+    def _whole(self) -> bool:
+        """Whether all that there is was asked for."""
+        return self._auto and self._root == b"/"
 
     def _everything(self) -> Everything | None:
         """Return what there is to be listed, None where nothing is."""
-        if self._auto and self._root == b"/" and (self._named or os.path.exists(_MODULE)):
+        if self._whole and (self._named or os.path.exists(_MODULE)):
             return everything()
         return everything(self._named, recursive=self._config.zfs.recursive) if self._named else None
 
@@ -123,7 +145,7 @@ class ZfsBackend:
         new = zfstake.new_id(request, [s.props.get("id", s.name) for s in found.snapshots])
         taking = zfstake.Taking(new, wanted, recursive=recursive)
         zfstake.check(wanted, found.datasets, there, taking.name, recursive=recursive)
-        taking.take(request, there, job)
+        taking.take(request, there, zfstake.every(wanted, found.datasets, recursive=recursive), job)
         return self._again(new)
 
     def annotate(self, point: RestorePoint, *, comment: str | None = None, pinned: bool | None = None) -> RestorePoint:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -20,6 +20,8 @@ from engine.volumes.zfstool import batches, decoded, zfs, zpool
 FILESYSTEM, VOLUME, SNAPSHOT, BOOKMARK = "filesystem", "volume", "snapshot", "bookmark"
 KEYS = ("id", "pool", "tags", "pinned", "reason", "comment")
 """Our user properties, each with the prefix ``rollpoint:``. The comment is the last column: see `rows`."""
+PARTS = "rollpoint:parts"
+"""Another one, asked for by itself where it matters: the names of all data sets of a point, with commas between."""
 _FIXED = ("name", "type", "guid", "createtxg", "creation", "used", "referenced", "written", "userrefs", "clones",
           "defer_destroy")
 COLUMNS = ",".join((*_FIXED, *(f"rollpoint:{key}" for key in KEYS)))
@@ -151,9 +153,36 @@ def everything(names: Sequence[str] = (), *, recursive: bool = False) -> Everyth
         if row["type"] == SNAPSHOT:
             snapshots.append(row)
         elif not names or recursive or row["name"] in names:
-            datasets[row["name"]] = Dataset(row["name"], row["type"], row["guid"], _number(row["used"]), _props(row))
+            datasets[row["name"]] = _dataset(row)
     return Everything(datasets, tuple(parsed(r) for r in snapshots
                                       if r["name"].partition("@")[0] in datasets and destroyable(r["name"])))
+
+
+def beside(found: Everything, ids: Callable[[Snapshot], str]) -> Everything:
+    """Return what is listed, with what was taken together with it and was not asked for: the property ``parts`` of a
+    point's snapshots says which data sets it is of (zfstake). `ids` returns the point of ours that a snapshot is of, or
+    "". It is one question more where there are points of ours, two where something is missing. Raises ToolError."""
+    first = {id_: one for one in found.snapshots if (id_ := ids(one))}
+    said: set[str] = set()
+    for some in batches(one.full_name for one in first.values()):
+        for line in zfs(["get", "-Hp", "-s", "local", "-o", "name,value", PARTS, *some], ok=(0, 1)).splitlines():
+            name, _, value = line.partition("\t")
+            said |= {f"{dataset}@{name.partition('@')[2]}" for dataset in decoded(value).split(",")}
+    more = current(name for name in said - {one.full_name for one in found.snapshots} if destroyable(name))
+    kept = tuple(one for one in more.values() if ids(one) in first)
+    return Everything({**found.datasets, **_datasets({one.dataset for one in kept})}, (*found.snapshots, *kept))
+
+
+def _datasets(names: Iterable[str]) -> dict[str, Dataset]:
+    found: dict[str, Dataset] = {}
+    for some in batches(sorted(names)):
+        out = zfs(["list", "-Hp", "-d", "0", "-t", "filesystem,volume", "-o", COLUMNS, *some], ok=(0, 1))
+        found |= {row["name"]: _dataset(row) for row in rows(out)}
+    return found
+
+
+def _dataset(row: Mapping[str, str]) -> Dataset:
+    return Dataset(row["name"], row["type"], row["guid"], _number(row["used"]), _props(row))
 
 
 def current(names: Iterable[str]) -> dict[str, Snapshot]:

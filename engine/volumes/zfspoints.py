@@ -23,12 +23,9 @@ def points(found: Everything, pools: Mapping[str, Pool], places: Mapping[str, by
     own: dict[str, list[Snapshot]] = {}
     other: dict[tuple[str, str, int], list[Snapshot]] = {}
     for one in sorted(found.snapshots, key=lambda s: s.createtxg):
-        props = _own_props(one, found.datasets)
-        pool = pools.get(one.pool)
-        mine = own.get(props.get("id", ""), [])
-        if (ID.fullmatch(props.get("id", "")) and pool is not None and props.get("pool") == pool.guid
-                and not any(one.guid == m.guid or one.dataset == m.dataset for m in mine)):
-            own.setdefault(props["id"], []).append(one)
+        id_ = point_of(one, found.datasets, pools)
+        if id_ and not any(one.guid == m.guid or one.dataset == m.dataset for m in own.get(id_, [])):
+            own.setdefault(id_, []).append(one)
         else:
             other.setdefault((one.pool, one.name, one.createtxg), []).append(one)
     listed = [_point(id_, "", some, found.datasets, places) for id_, some in own.items()]
@@ -37,6 +34,14 @@ def points(found: Everything, pools: Mapping[str, Pool], places: Mapping[str, by
         owner = owner_of_zfs(some[0].name) or OURS      # ours by its name alone: a copy of one
         listed.append(_point(f"zfs:{some[0].full_name}", owner, some, found.datasets, places))
     return listed
+
+
+def point_of(one: Snapshot, datasets: Mapping[str, Dataset], pools: Mapping[str, Pool]) -> str:
+    """Return the id of the point of ours that a snapshot says it is of, "" for another program's and for a copy in
+    another pool."""
+    props = _own_props(one, datasets)
+    pool, id_ = pools.get(one.pool), props.get("id", "")
+    return id_ if ID.fullmatch(id_) and pool is not None and props.get("pool") == pool.guid else ""
 
 
 def _own_props(one: Snapshot, datasets: Mapping[str, Dataset]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from engine.volumes.zfstool import CHANGE_SECONDS, batches, encoded, zfs
 
 FULL_PERCENT = 95.0
 """How full a pool may be: a snapshot keeps from then on that anything which is deleted gives room back."""
+_PARTS_BYTES = 4096         # beyond that they are not noted: a list of some of the data sets then shows those alone
 _NAME_BYTES = 255           # zfs(8): the whole name of a snapshot
 
 
@@ -28,11 +29,12 @@ class Taking:
         self._wanted, self._recursive = wanted, recursive
         self._begun: list[str] = []
 
-    def take(self, request: SnapshotRequest, pools: Mapping[str, Pool], job: Job) -> None:
-        """Take the snapshots and hold them where the point is to be pinned; all or none. Raises RollpointError, which
-        names what could not be taken back."""
+    def take(self, request: SnapshotRequest, pools: Mapping[str, Pool], every_one: Sequence[str], job: Job) -> None:
+        """Take the snapshots and hold them where the point is to be pinned; all or none. `every_one` are all the data
+        sets that are taken. Raises RollpointError, which names what could not be taken back."""
+        parts = ",".join(every_one) if len(every_one) > 1 else ""
         props = {"id": self.id, "comment": request.comment, "tags": joined(request.tags), "reason": request.reason,
-                 "pinned": PINNED if request.pin else ""}
+                 "pinned": PINNED if request.pin else "", "parts": parts if len(parts) <= _PARTS_BYTES else ""}
         if len(self._wanted) > 1:
             job.warn(f"the data sets lie in {len(self._wanted)} pools ({', '.join(self._wanted)}): each pool's are of "
                      "one moment, but not all of them together")
@@ -87,6 +89,12 @@ def wanted_of(config: Config, datasets: Mapping[str, Dataset], places: Mapping[s
     return found
 
 
+def every(wanted: Mapping[str, Sequence[str]], datasets: Mapping[str, Dataset], *, recursive: bool) -> list[str]:
+    """Return the names of all data sets that are taken: with `recursive` those below the wanted ones too."""
+    tops = [top for names in wanted.values() for top in names]
+    return [d for d in datasets if any(d == t or (recursive and d.startswith(f"{t}/")) for t in tops)]
+
+
 def check(wanted: Mapping[str, Sequence[str]], datasets: Mapping[str, Dataset], pools: Mapping[str, Pool], name: str,
           *, recursive: bool) -> None:
     """Raise NoRoomError for a pool that is full, RefusedError for one that cannot be written to, UsageError where the
@@ -106,8 +114,7 @@ def check(wanted: Mapping[str, Sequence[str]], datasets: Mapping[str, Dataset], 
         for top in tops:
             if datasets.get(top) is None or datasets[top].kind not in (FILESYSTEM, VOLUME):
                 raise RollpointError(f"there is no data set {top}", hint="correct `zfs.datasets` in the configuration")
-        every = [d for d in datasets if any(d == t or (recursive and d.startswith(f"{t}/")) for t in tops)]
-        longest = max(every, key=len)
+        longest = max(every({pool_name: tops}, datasets, recursive=recursive), key=len)
         if len(longest) + 1 + len(name) > _NAME_BYTES:
             raise UsageError(f"the name of {longest} is too long for a snapshot of it: ZFS takes {_NAME_BYTES} "
                              "characters in all", hint="rename the data set, or leave it out of the configuration")

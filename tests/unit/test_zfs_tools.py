@@ -298,3 +298,54 @@ def test_levels_of_pools(percent: int, health: str, state: str, fake: Fake) -> N
     assert (level.name, level.percent, level.state) == ("tank", percent if asked else 50, state)
     assert ("zfs list" in log.read_text(encoding="utf-8")) == asked
     assert backend("tank/home").pending() == ["the pool tank is still freeing 2.0 KiB of what was destroyed in it"]
+
+
+# --- what was taken together ---------------------------------------------------------------------------------------
+
+TOGETHER = "2026-11-20_17-00-00-zfs"
+
+
+def of_ours(dataset: str, guid: int, pool: str = "77") -> str:
+    """A row of a snapshot of the point TOGETHER."""
+    return (f"{dataset}@rollpoint-{TOGETHER}\tsnapshot\t{guid}\t7\t1700000100\t1\t2\t3\t0\t-\toff"
+            f"\t{TOGETHER}\t{pool}\t-\t-\tmanual\t-")
+
+
+def together(tmp_path: Path, value: str, *beside: str) -> str:
+    """Return a zfs with a point of ours in tank/home, whose snapshot says that it is of `value`, and with the snapshots
+    `beside` it, which are listed by their names alone."""
+    for name, text in (("named", "\n".join([LIST_ROWS[1], of_ours("tank/home", 11)])), ("beside", "\n".join(beside))):
+        (tmp_path / name).write_text(text + "\n")
+    return f"""case "$*" in
+"get "*) printf '%s\t%s\n' "tank/home@rollpoint-{TOGETHER}" '{value}';;
+*"-t snapshot"*) cat {tmp_path}/beside; [ -s {tmp_path}/beside ] || exit 1;;
+*"-d 0"*) printf 'tank/vm\tvolume\t9\t9\t1700000000\t10\t20\t30\t-\t-\t-{NOTHING}\n';;
+*"-d 1"*) cat {tmp_path}/named;;
+*) echo unexpected >&2; exit 9;; esac"""
+
+
+def test_what_was_taken_together_is_whole_whatever_is_named_now(fake: Fake, tmp_path: Path) -> None:
+    log = fake(together(tmp_path, "tank/vm,tank/home", of_ours("tank/vm", 12)))
+    [found] = backend("tank/home").points()
+    assert (found.id, found.state) == (TOGETHER, "ok")
+    assert [(p.volume, p.facts["type"]) for p in found.parts] == [("tank/home", "filesystem"), ("tank/vm", "volume")]
+    asked = [line for line in log.read_text().splitlines() if "-t snapshot" in line]
+    assert len(asked) == 1 and asked[0].endswith(f" tank/vm@rollpoint-{TOGETHER}")
+
+
+@pytest.mark.parametrize(("value", "row"), [
+    ("tank/vm", of_ours("tank/vm", 12, pool="99")),
+    ("tank/vm", of_ours("tank/vm", 12).replace(f"\t{TOGETHER}\t", "\t2026-11-20_18-00-00-zfs\t")),
+    ("-r,tank%vm,tank/vm@x", of_ours("tank/vm", 12)), ("-", of_ours("tank/vm", 12))])
+def test_what_a_property_makes_up_is_no_part_of_a_point(fake: Fake, tmp_path: Path, value: str, row: str) -> None:
+    """A copy from another pool, a snapshot of another point, what is no name at all."""
+    log = fake(together(tmp_path, value, row))
+    [found] = backend("tank/home").points()
+    assert [p.volume for p in found.parts] == ["tank/home"]
+    assert not [line for line in log.read_text().splitlines() if "-t snapshot" in line and value != "tank/vm"]
+
+
+def test_what_others_took_costs_no_question_more(fake: Fake) -> None:
+    log = fake(listing())
+    assert len(backend("tank/home").points()) == 1
+    assert [line.split()[:2] for line in log.read_text().splitlines()] == [["zfs", "list"], ["zpool", "list"]]
