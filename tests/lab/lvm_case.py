@@ -62,14 +62,16 @@ class Case:
         self.warnings = said["warnings"]
         return said["answer"]
 
-    def command(self, *words: str) -> Any:
-        """Run Rollpoint as an admin does, and return its document."""
-        self.machine.put("/run/config.yaml", b"""store: /srv/store
-lvm: {volumes: [my-vg/da-ta, my-vg/thin, my-vg/xdata]}
-retention: {min_keep: 1, min_age: 0, max_age: 1, max_store_ratio: null}
-""")
-        return json.loads(self.machine.run(["python3", steps.PROGRAM, "--config", "/run/config.yaml", "--json", *words],
-                                           timeout=900).out)
+    def command(self, *words: str, volumes: str = VOLUMES, ends_with: int = 0) -> Any:
+        """Run Rollpoint as an admin does, who has configured these volumes, and return its document."""
+        self.machine.put("/run/config.yaml", f"""store: /srv/store
+lvm: {{volumes: [{volumes}]}}
+retention: {{min_keep: 1, min_age: 0, max_age: 1, max_store_ratio: null}}
+""".encode())
+        done = self.machine.run(["python3", steps.PROGRAM, "--config", "/run/config.yaml", "--json", *words],
+                                check=False, timeout=900)
+        assert done.rc == ends_with, f"{words} ended with {done.rc}: {(done.out + done.err)[-4000:].decode()}"
+        return json.loads(done.out)
 
     def live(self, place: str) -> str:
         """Return the record of a mounted volume."""

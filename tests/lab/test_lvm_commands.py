@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -34,6 +35,9 @@ def test_what_an_admin_types(lab_image: Image, lab_place: str) -> None:
             records.append({place: case.live(place) for place in PLACES})
             case.command("snapshot", "--backend", "lvm", "-m", f"state {number}")
         _by_command_line(case, records)
+        _some_volumes_configured(case)
+        _into_the_snapshot_that_is_read(case)
+        _the_volumes_themselves(case, records)
         machine.power_off()
 
 
@@ -62,3 +66,70 @@ def _by_command_line(case: Case, records: list[dict[str, str]]) -> None:
     case.command("delete", safety[0]["id"], "--yes")
     fates = {f["id"]: f["keep"] for f in case.command("prune", "--backend", "lvm", "--dry-run")["fates"]}
     assert fates == {ids["state 1"]: False, ids["state 2"]: True}
+
+
+def _some_volumes_configured(case: Case) -> None:
+    """What was taken together is one whole point, whichever of its volumes the configuration names now."""
+    for volumes in ("my-vg/thin", "my-vg/da-ta, my-vg/xdata"):
+        listed = case.command("list", volumes=volumes)["points"]
+        assert [(p["comment"], p["state"], len(p["lvm"]["parts"])) for p in listed] == [
+            ("state 2", "ok", 3), ("state 1", "ok", 3)]
+        assert {p["place"] for p in listed[0]["lvm"]["parts"]} == {"/data", "/thin", "/xdata"}
+
+
+def _into_the_snapshot_that_is_read(case: Case) -> None:
+    """What is put back in a volume fills its thick snapshots, the one that is read from too."""
+    case.machine.sh("head -c 25165824 /dev/urandom >/data/was; sync; lvcreate -qq -y -s -L 16M -n tight my-vg/da-ta")
+    then = case.live("data")
+    case.machine.sh("rm /data/was; sync")
+    without = case.live("data")
+    before = _used(case)
+    plan = case.command("rollback", "lvm:my-vg/tight", "--dry-run", ends_with=5)["plan"]
+    assert [f["level"] for f in plan["findings"]] == ["blocker"], plan["findings"]
+    said = plan["findings"][0]
+    assert "about 24 MiB will be written to my-vg/da-ta, and its snapshot my-vg/tight, " in said["text"], said
+    assert case.command("rollback", "lvm:my-vg/tight", "--yes", ends_with=5)["error"]["message"].endswith(said["text"])
+    assert case.live("data") == without and _used(case) - before < 1 << 20
+    more = re.search(r"`(lvextend -L \+\d+m my-vg/tight)` gives it more room", said["hint"])
+    assert more is not None and "--way native" in said["hint"], said
+    case.machine.sh(more[1])
+    plan = case.command("rollback", "lvm:my-vg/tight", "--dry-run")["plan"]
+    assert [f["level"] for f in plan["findings"]] == ["warning"] and "% full" in plan["findings"][0]["text"], plan
+    case.command("rollback", "lvm:my-vg/tight", "--yes", "--no-safety-point")
+    assert case.live("data") == then
+    assert case.volumes()["my-vg/tight"].startswith("swi-a-s")
+    # By its own account: what was said beforehand came to pass, as far as blocks were not kept already.
+    assert 20 << 20 < _used(case) - before < 30 << 20
+    case.machine.sh("rm /data/was; lvremove -qq -y my-vg/tight")
+
+
+def _used(case: Case) -> int:
+    """Return the bytes of my-vg/tight that are in use."""
+    size, fill = case.machine.sh("lvs --noheadings --units b --nosuffix -o lv_size,snap_percent my-vg/tight").split()
+    return int(int(size) * float(fill) / 100)
+
+
+def _the_volumes_themselves(case: Case, records: list[dict[str, str]]) -> None:
+    """Set back by LVM: at once what is not in use, and the rest when it is next activated."""
+    point = next(p for p in case.command("list")["points"] if p["comment"] == "state 1")
+    names = {p["volume"]: p["snapshot"] for p in point["lvm"]["parts"]}
+    case.machine.sh("umount /thin /xdata")
+    said = case.command("rollback", point["id"], "--way", "native", "--dry-run")
+    wanted = [f"lvconvert -y -b --mergesnapshot {names['my-vg/da-ta']}",
+              f"lvconvert -y -b --mergethin {names['my-vg/thin']}",
+              f"lvconvert -y -b --mergesnapshot {names['my-vg/xdata']}"]
+    assert said["dry_run"] and said["plan"]["commands"] == wanted and not said["plan"]["blocked"], said
+    assert "my-vg/xdata: at once" in said["plan"]["when"] and "my-vg/da-ta is next activated" in said["plan"]["when"]
+    assert set(names.values()) <= case.volumes().keys()         # it was a dry run
+    done = case.command("rollback", point["id"], "--way", "native", "--yes")["done"]
+    assert len(done) == 3 and "waits to be merged into my-vg/da-ta" in done[0], done
+    case.machine.sh("mount /dev/my-vg/thin /thin; mount /dev/my-vg/xdata /xdata")
+    assert {place: case.live(place) for place in PLACES} == records[0] | {"data": records[1]["data"]}
+    [waiting] = [p for p in case.command("list")["points"] if p["comment"] == "state 1"]
+    assert waiting["state"] == "merging" and [p["volume"] for p in waiting["lvm"]["parts"]] == ["my-vg/da-ta"]
+    case.command("rollback", point["id"], "--way", "native", "--yes", ends_with=5)
+    case.machine.sh("umount /data; lvchange -an my-vg/da-ta; lvchange -ay my-vg/da-ta; mount /dev/my-vg/da-ta /data; "
+                    "lvchange --poll y my-vg/da-ta; n=0; while lvs -a my-vg | grep -q '\\[da-ta-rp'; do sleep 1; "
+                    "n=$((n+1)); [ $n -lt 120 ]; done")
+    assert case.live("data") == records[0]["data"]
+    assert [p["comment"] for p in case.command("list")["points"]] == ["state 2"]
