@@ -7,6 +7,7 @@ of zfs(8) here, not by the engine's code.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import pickle
@@ -194,14 +195,21 @@ def three_points() -> None:
         assert any("tank/vm" in w and "volume" in w for w in job.warnings), job.warnings
     assert Path("/run/restored").read_text(encoding="ascii") == "as it was\n"
     assert "rollpoint-" not in sh("grep -v /.zfs/ /proc/mounts"), "a mount was left behind"
-    raises(RefusedError, lambda: backend("tank/vm").open(
-        next(p for p in backend("tank/vm").points()), Job()).__enter__(), "zfs clone")
+    for name in ("tank/vm", "tank/home/deep"):      # one of its volumes is named: it is the whole point
+        whole = {p.id: {part.volume for part in p.parts} for p in backend(name).points()}
+        assert whole == {id_: set(NAMED) for id_ in ids}, whole
+    raises(RefusedError, lambda: backend().open(_alone(first, "tank/vm"), Job()).__enter__(), "zfs clone")
     sh("zfs unmount tank/home/deep")
     with backend().open(by_id(ids[0]), Job()) as opened:
         assert b"srv/tank/home/deep" not in opened.places
-    raises(RefusedError, lambda: backend("tank/home/deep").open(
-        next(p for p in backend("tank/home/deep").points()), Job()).__enter__(), "zfs mount tank/home/deep")
+    raises(RefusedError, lambda: backend().open(_alone(by_id(ids[0]), "tank/home/deep"), Job()).__enter__(),
+           "zfs mount tank/home/deep")
     sh("zfs mount tank/home/deep")
+
+
+def _alone(point: RestorePoint, name: str) -> RestorePoint:
+    """Return a point as it is where it was taken of one data set alone."""
+    return dataclasses.replace(point, parts=tuple(part for part in point.parts if part.volume == name))
 
 
 def diff_of_zfs() -> None:
@@ -252,8 +260,9 @@ def foreign_points() -> None:
     assert found["zfs:second@inherits"].owner == "unknown" and "2026-01-01_00-00-00-zfs" not in found
     sh("zfs destroy -r second/copy; zfs destroy -r tank/copy; zfs destroy second@inherits")
     # What lies below a named data set belongs to it with `recursive` only.
-    assert {p.volume for q in backend("tank/home").points() for p in q.parts} == {HOME}
-    assert {p.volume for q in backend(HOME, recursive=True).points() for p in q.parts} == {HOME, "tank/home/deep"}
+    assert {p.volume for q in backend("tank/home").points() if q.owner for p in q.parts} == {HOME}
+    assert {p.volume for q in backend(HOME, recursive=True).points() if q.owner for p in q.parts} == {
+        HOME, "tank/home/deep"}
     below = backend(HOME, recursive=True).take(SnapshotRequest(), Job())
     assert {p.volume for p in below.parts} == {HOME, "tank/home/deep"}
     # A data set that is renamed takes its points along.
