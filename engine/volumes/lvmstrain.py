@@ -22,6 +22,7 @@ from engine.volumes.lvmtake import room
 
 _CHUNK = 4096           # bytes: what lvcreate takes unless it is told otherwise
 _LISTED = 256           # chunks whose places one chunk of the snapshot's list holds
+_NATIVE = "or set the volume itself back (`rollback --way native`), which does not fill what it reads from"
 _SLACK = 1.25           # how much more room is recommended than is needed
 
 
@@ -78,10 +79,10 @@ def _own(one: Snapshot, origin: Lv, size: int) -> Iterator[Finding]:
     after = 100.0 * (one.lv.size - left + size) / one.lv.size
     if size > left:
         yield Finding("blocker", message(f"{text}; it would overflow, and nothing more could be read from it"),
-                      _more(one, origin, size - left))
+                      f"{_more(one, origin, size - left)}; {_NATIVE}")
     elif after >= STEPS[0]:
         yield Finding("warning", message(f"{text}; it would be about {min(after, 100.0):.0f} % full"),
-                      _more(one, origin, size))
+                      f"{_more(one, origin, size)}; {_NATIVE}")
     else:
         yield Finding("info", message(f"{text}; it would be about {after:.0f} % full"))
 
@@ -96,16 +97,14 @@ def _neighbour(one: Snapshot, origin: Lv, size: int) -> Iterator[Finding]:
 
 
 def _more(one: Snapshot, origin: Lv, missing: int) -> str:
-    """Return how a snapshot gets more room, by so many bytes at least, or what to do where there is none."""
+    """Return how a snapshot gets more room, by so many bytes at least."""
     lv = one.lv
     most = whole(origin.size + origin.size // _LISTED + 2 * _CHUNK, lv.extent) - lv.size
     add = min(whole(int(missing * _SLACK), lv.extent), most)
-    native = "set the volume itself back (`rollback --way native`), which does not fill it"
-    extend = f"lvextend -L +{_mib(add)}m {lv.full_name}"
+    extend = f"`lvextend -L +{_mib(add)}m {lv.full_name}`"
     if add > lv.free:
-        return (f"{native}; `{extend}` needs more than the {human_size(lv.free)} that "
-                f"the volume group {lv.group} has free")
-    return f"`{extend}` gives it more room; or {native}"
+        return f"{extend} needs more than the {human_size(lv.free)} that the volume group {lv.group} has free"
+    return f"{extend} gives it more room"
 
 
 def _mib(size: int) -> int:
