@@ -40,11 +40,13 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """What deleting some points comes to: `freed` bytes as the storage itself works it out (None: it cannot say), and
-    what forbids it or goes with it (holds, clones, mounts, an unfinished merge), each by name."""
+    """What deleting some points comes to: `freed` bytes as the storage itself works it out (None: it cannot say; where
+    it knows only a part of it, `least` says that it will be that or more), and what forbids it or goes with it (holds,
+    clones, mounts, an unfinished merge), each by name."""
 
     freed: int | None
     findings: tuple[Finding, ...] = ()
+    least: bool = False
 
     @property
     def blocked(self) -> bool:

@@ -173,12 +173,17 @@ class Storage(Looking):
         places = {part.place for point in members for part in point.parts}
         if not places or None in places or any(point.own_bytes is None for point in members):
             return 0, 0
+        freed = self.losses(members).freed
+        taken = sum(point.own_bytes or 0 for point in members) if freed is None else freed
+        # Subvolumes of one file system share its room, and their snapshots lie in it too.
+        shared = {str(part.facts["file_system"]): part.place for point in members for part in point.parts
+                  if "file_system" in part.facts}
         source = 0
-        for place in places:
+        for place in set(shared.values()) if shared else places:
             room = os.statvfs(os.path.join(root, place or b""))
             source += (room.f_blocks - room.f_bfree) * room.f_frsize
-        freed = self.losses(members).freed
-        return source + (sum(point.own_bytes or 0 for point in members) if freed is None else freed), source
+        source = max(0, source - taken) if shared else source
+        return source + taken, source
 
     # --- going back --------------------------------------------------------------------------------------------------
 

@@ -27,8 +27,8 @@ from engine.machine.momentary import HOME
 from engine.machine.mounts import Mount, Namespace, mounts
 from engine.points import Part, RestorePoint
 from engine.results import Finding, PruneResult, SnapshotRequest
-from engine.text import printable
-from engine.volumes import btrfsplaces, btrfspoints, btrfsswap
+from engine.text import human_size, printable
+from engine.volumes import btrfsplaces, btrfspoints, btrfsroom, btrfsswap
 from engine.volumes.btrfsplaces import Live, Tops, nested
 from engine.volumes.btrfspoints import Kept, Record
 from engine.volumes.btrfstree import TOP, Subvolume, fs_uuid, subvolumes
@@ -87,15 +87,28 @@ class BtrfsBackend:
         return ()
 
     def losses(self, points: Sequence[RestorePoint]) -> Losses:
-        """Return what deleting these comes to: btrfs without quotas cannot say what it frees."""
+        """Return what deleting these comes to, and what it frees at least (see engine/volumes/btrfsroom.py)."""
         table = mounts()
         findings: list[Finding] = []
+        counted: list[int | None] = []
+        places: list[bytes] = []
         with Tops() as tops:
             for mount, wanted in self._by_file_system(points):
-                every = subvolumes(tops.outside(mount))
+                every, file_system = subvolumes(tops.outside(mount)), fs_uuid(tops.outside(mount))
                 for snapshot in _here(every, wanted):
                     findings += _against(snapshot, every, mount, table)
-        return Losses(None, tuple(findings))
+                    counted.append(btrfsroom.exclusive(file_system, snapshot.id))
+                    places.append(tops.outside(mount, snapshot.path))
+            if counted and None not in counted:
+                return Losses(sum(count or 0 for count in counted), tuple(findings), len(counted) > 1)
+            held = btrfsroom.alone(places, btrfsroom.SECONDS)
+        if held.packed:
+            findings.append(Finding("info", f"compressed files that nobody else shares hold {human_size(held.packed)} "
+                                    "of content: what they take on the disk is freed too, and not counted"))
+        if not held.whole:
+            findings.append(Finding("info", "not all files were looked at, that would take too long; `btrfs quota "
+                                    "enable` lets the kernel count"))
+        return Losses(held.bytes if held.bytes or held.whole else None, tuple(findings), True)
 
     def levels(self) -> list[Level]:
         """Return how full each file system is."""

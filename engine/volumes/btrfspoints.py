@@ -23,6 +23,7 @@ from engine.machine.momentary import HOME
 from engine.machine.mounts import Mount
 from engine.points import Part, RestorePoint
 from engine.text import printable
+from engine.volumes import btrfsroom
 from engine.volumes.btrfsplaces import Live, Tops
 from engine.volumes.btrfstree import Subvolume, fs_uuid, subvolumes
 from engine.volumes.owners import ID, OURS, UNKNOWN, owner_of_btrfs
@@ -297,7 +298,15 @@ def read(live: Sequence[Live], around: Sequence[Live] = (), *, every_one: bool) 
             system = FileSystem(tops, members[0].mount, (), members, every_one=False)
             seen.add(system.uuid)
             found += [point for point in system.ours() if point.id in halves]
-    return _named_apart(_joined(found, seen))
+    return _named_apart([_sized(point) for point in _joined(found, seen)])
+
+
+def _sized(point: RestorePoint) -> RestorePoint:
+    """Return a point with what deleting it alone would free, where quota groups count that."""
+    counts = [btrfsroom.exclusive(str(part.facts["file_system"]), int(part.facts["id"])) for part in point.parts]
+    if not counts or None in counts or point.state != "ok":
+        return point
+    return dataclasses.replace(point, own_bytes=sum(count or 0 for count in counts))
 
 
 def _by_file_system(live: Iterable[Live]) -> dict[bytes, list[Live]]:

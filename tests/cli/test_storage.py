@@ -179,6 +179,16 @@ def test_pruning_and_deleting(machine: BtrfsMachine, rp: Callable[..., Ran]) -> 
     assert ids(rp("list", "--backend", "btrfs", "--json")) == [points[2]]
 
 
+def test_deleting_says_what_it_frees_at_least(machine: BtrfsMachine, rp: Callable[..., Ran]) -> None:
+    machine.write("home/user/large", "x" * (3 << 20))
+    point = rp("snapshot", "--backend", "btrfs", "--json").document["id"]
+    (machine.root / "home/user/large").unlink()
+    assert "btrfs: deleting these frees at least 3.0 MiB" in rp("delete", point, "--yes").out
+    point = rp("snapshot", "--backend", "btrfs", "--json").document["id"]
+    [losses] = rp("delete", point, "--yes", "--json").document["losses"]
+    assert (losses["freed"], losses["at_least"]) == (0, True)
+
+
 def test_a_point_is_mounted_and_unmounted(machine: BtrfsMachine, rp: Callable[..., Ran]) -> None:
     machine.write("home/file", "then")
     point = rp("snapshot", "--backend", "btrfs", "--json").document["id"]

@@ -72,6 +72,7 @@ class FakeStorage:
     waiting: tuple[str, ...] = ()
     native_blocked = native_refused = ""
     freed: int | None = 5 * MIB
+    at_least = False
     set_back_done: tuple[str, ...] = ()
     prunable = "nobody"     # another program whose points the configuration lets us prune
 
@@ -138,7 +139,8 @@ class FakeStorage:
         for backend in dict.fromkeys(p.backend for p in victims if p.backend in STORAGE):
             held = [Finding("blocker", f"tank/home has a hold: keep{text}", "zfs release keep SNAPSHOT")
                     for p in victims if p.owner.startswith("sanoid")]
-            found[backend] = Losses(self.freed, (*held, Finding("warning", f"the clone tank/clone{text} goes with it")))
+            found[backend] = Losses(self.freed, (*held, Finding("warning", f"the clone tank/clone{text} goes with it")),
+                                    self.at_least)
         return found
 
     def fates(self, rules: Retention | None = None) -> list[Fate]:

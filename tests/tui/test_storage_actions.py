@@ -217,6 +217,18 @@ async def test_what_the_storage_cannot_measure_is_not_called_nothing() -> None:
         assert "1 point removed." in words(pilot)
 
 
+async def test_a_lower_bound_is_called_one() -> None:
+    engine = with_storage()
+    async with make_app(engine).run_test(size=(100, 30)) as pilot:
+        await to(pilot, "upgrade")
+        await press(pilot, "x")
+        assert "Frees 5.0 MiB as the storage works it out" in words(pilot)
+        await press(pilot, "escape")
+        engine.at_least = True
+        await press(pilot, "x")
+        assert "Frees at least 5.0 MiB as the storage works it out" in words(pilot)
+
+
 async def test_without_such_storage_there_is_nothing_to_choose() -> None:
     async with make_app(FakeEngine()).run_test(size=(100, 30)) as pilot:
         await settle(pilot)

@@ -85,12 +85,14 @@ def _losses(context: Context, points: Sequence[RestorePoint]) -> dict[str, Any]:
         return {"losses": found}
     for backend, losses in by_backend.items():
         if losses.freed is not None:
-            context.out.say(f"{backend}: deleting these frees {human_size(losses.freed)}, as the storage works it out.")
+            least = "at least " if losses.least else ""
+            context.out.say(f"{backend}: deleting these frees {least}{human_size(losses.freed)}, as the storage works "
+                            "it out.")
         for finding in losses.findings:
             title = {"blocker": "CANNOT BE REMOVED", "warning": "WARNING"}.get(finding.level, "Note")
             hint = f" ({message(finding.hint)})" if finding.hint else ""
             context.out.say(f"{title}: {message(finding.text)}{hint}")
-        found.append({"backend": backend, "freed": losses.freed, "findings": [
+        found.append({"backend": backend, "freed": losses.freed, "at_least": losses.least, "findings": [
             {"level": f.level, "text": message(f.text), "hint": message(f.hint)} for f in losses.findings]})
     return {"losses": found}
 

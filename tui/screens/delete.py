@@ -37,9 +37,10 @@ def loss_rows(losses: Losses | None) -> list[Line]:
         label, look = {"blocker": ("BLOCKED", "bad"), "warning": ("Warning", "warn")}.get(finding.level, ("Note", ""))
         rows.append(field(label, (finding.text, look)))
         rows += [field("", (finding.hint, "dim"))] if finding.hint else []
-    freed = field("Frees", ("the storage cannot say how much", "dim")) if losses.freed is None else field(
-        "Frees", (size(losses.freed), "strong"), ("  as the storage works it out", "dim"))
-    return [*rows, freed]
+    if losses.freed is None:
+        return [*rows, field("Frees", ("the storage cannot say how much", "dim"))]
+    least = "at least " if losses.least else ""
+    return [*rows, field("Frees", least, (size(losses.freed), "strong"), ("  as the storage works it out", "dim"))]
 
 
 class DeleteScreen(TypedDialog[PruneResult]):
