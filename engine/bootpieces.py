@@ -156,32 +156,40 @@ def plan(store: Store, config: Config, point: RestorePoint, scope: Scope) -> Pie
 
 def foresee(store: Store, config: Config, then: Tree, point: RestorePoint, scope: Scope, written: Collection[bytes]
             ) -> Iterator[Finding]:
-    """Yield whether the system will boot after a rollback, where the rollback has to do with that. `then` is the system
-    as it will be, `written` the disks whose boot sectors will not be those that are there now.
+    """Yield whether the system will boot after a rollback to a point of the store (see `outlook`)."""
+    known = os.path.isdir(bootsaved.directory(store, point.id))
+    instead = "roll back the whole system to this point instead" if scope.paths or scope.but else ""
+    yield from outlook(config, then, scope.paths, written, known=known, instead=instead)
+
+
+def outlook(config: Config, then: Tree, paths: Sequence[bytes], written: Collection[bytes], *, known: bool,
+            instead: str) -> Iterator[Finding]:
+    """Yield whether the system will boot after a rollback of these paths (none: of all), where that has to do with it.
+    `then` is the system as it will be, `written` the disks whose boot sectors will not be those that are there now,
+    `known` says that it was a system when the point was taken.
 
     What speaks against it is a warning: the checker may know less than the admin, and the machine may be past booting
     already. Only a rollback of parts that would take a system that boots away from booting is forbidden (kernels in
-    /boot whose modules stay away, for example): rolling back all of it is then the way.
+    /boot whose modules stay away, for example): `instead` says what to do then ("": it is no rollback of parts).
     """
     root = os.path.realpath(os.fsencode(config.root))
-    known = os.path.isdir(bootsaved.directory(store, point.id))
-    if not bootsaved.concerned(config, root, known=known) or not _matters(scope.paths):
+    if not bootsaved.concerned(config, root, known=known) or not matters(paths):
         return
     disks = tuple(d for d in bootsaved.find(config, root, known=known).disks if d.path not in written)
     after = bootsaved.judge(then, root, disks, known=known)
     forbidden = False
-    if after.answer == NO and (scope.paths or scope.but):
+    if after.answer == NO and instead:
         forbidden = bootsaved.judge(Tree(root), root, disks, known=known).answer != NO
     kernel = f" (kernel {after.kernel})" if after.kernel else ""
     yield Finding("info", f"after this rollback: {after.words}{kernel}")
     serious = [f for f in after.findings if f.level != "info"]
     for finding in serious[:_SHOWN]:
         level = "blocker" if forbidden and finding.level == "blocker" else "warning"
-        hint = "roll back the whole system to this point instead" if level == "blocker" else finding.hint
-        yield Finding(level, f"after this rollback: {finding.text}", hint)
+        yield Finding(level, f"after this rollback: {finding.text}", instead if level == "blocker" else finding.hint)
 
 
-def _matters(paths: Sequence[bytes]) -> bool:
+def matters(paths: Sequence[bytes]) -> bool:
+    """Whether a rollback of these paths (none: of all) has any bearing on whether the system starts."""
     return not paths or any(one == other or one.startswith(other + b"/") or other.startswith(one + b"/")
                             for one in paths for other in _MATTERS)
 
@@ -274,6 +282,6 @@ def tidy(store: Store, needed: str = "") -> None:
 def verdict(config: Config, paths: Sequence[bytes]) -> Verdict | None:
     """Return whether the live system will boot now, None where a rollback of these paths has no bearing on that."""
     root = os.path.realpath(os.fsencode(config.root))
-    if not bootsaved.concerned(config, root) or not _matters(paths):
+    if not bootsaved.concerned(config, root) or not matters(paths):
         return None
     return bootsaved.judge(Tree(root), root, bootsaved.find(config, root).disks)

@@ -6,10 +6,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NoReturn
 
-from engine import backends, retention, rollback, scopes, storageback, storagemounts
+from engine import backends, retention, rollback, scopes, storageback, storageboot, storagemounts
 from engine.backend import Losses, NativePlan
 from engine.config import Retention
 from engine.errors import CancelledError, ChangedError, RefusedError, RollpointError, UsageError
@@ -20,6 +22,7 @@ from engine.replica import rsync
 from engine.replica.layout import Store
 from engine.results import (
     Fate,
+    Finding,
     PruneResult,
     RestoreResult,
     RollbackPlan,
@@ -246,9 +249,15 @@ class Storage(Looking):
         return storageback.apply(store, self.config, self.backend(point.backend), point, scope, entry, job, expected)
 
     def native_plan(self, point: RestorePoint) -> NativePlan:
-        """Return what setting the volumes themselves back would do; touches nothing."""
+        """Return what setting the volumes themselves back would do, and whether the system will boot then; touches
+        nothing."""
         with clean_errors():
-            return self.backend(point.backend).native(point)
+            plan = self.backend(point.backend).native(point)
+        found: list[Finding] = []
+        if point.state == "ok" and any(part.place is not None for part in point.parts):
+            with suppress(RollpointError), self.opened(point) as opened:      # else it shows no files (a VM's disk)
+                found += storageboot.foresee(self.config, opened, storageback.fitted(Scope(), opened))
+        return replace(plan, findings=(*plan.findings, *found))
 
     def set_back(self, plan: NativePlan, job: Job) -> list[str]:
         """Set the volumes themselves back, as planned; returns what was done."""

@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from engine import bootpieces, putback, reboot, rollback, software, targets
+from engine import bootpieces, putback, reboot, rollback, software, storageboot, targets
 from engine.backend import Backend, Opened
 from engine.config import Config
 from engine.entries import Change, Diff, Kind, Status
 from engine.errors import RefusedError
 from engine.events import Job, step
-from engine.machine import packages
+from engine.machine import bootcheck, packages
 from engine.opentree import OpenTree, below, judge
 from engine.points import RestorePoint
 from engine.replica import rsync
@@ -99,7 +99,7 @@ def plan(config: Config, store: Store | None, backend: Backend, opened: Opened, 
     changed = software.compare(software.LiveFiles(root), tree, [c.path for c in diff.changes])
     findings = [*_about(config, store, point, scope, tree), *putback.obstacles(diff, root),
                 *backend.strain(point, written(diff, opened)), *_holes(opened, scope, root),
-                *_modules(root, tree, scope)]
+                *_boots(config, opened, tree, scope)]
     findings += [Finding("warning", note) for note in changed.notes]
     return RollbackPlan(
         point, printable(root), scope.words, diff, tuple(newer),
@@ -154,6 +154,15 @@ def _holes(opened: Opened, scope: Scope, root: bytes) -> Iterator[Finding]:
         if os.path.lexists(os.path.join(root, hole)) and _reaches(scope.paths, hole, opened.places):
             yield Finding("info", f"{shown_path(hole)} is a volume of its own and no part of the point: it stays as it "
                           "is")
+
+
+def _boots(config: Config, opened: Opened, tree: OpenTree, scope: Scope) -> Iterator[Finding]:
+    """Yield whether the system will boot; a /boot that stays is looked at wherever the root is, and said once."""
+    named = list(_modules(os.path.realpath(os.fsencode(config.root)), tree, scope))
+    yield from named
+    for finding in storageboot.foresee(config, opened, scope):
+        if not (named and finding.text.endswith(bootcheck.NO_MODULES)):
+            yield finding
 
 
 def _modules(root: bytes, tree: OpenTree, scope: Scope) -> Iterator[Finding]:

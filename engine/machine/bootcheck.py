@@ -26,6 +26,7 @@ _NO_DEVICES = "which devices exist is not known here: root= and fstab were not c
 _UNREADABLE = "it cannot be read"
 NEW_MENU = "make the menu anew"
 """What the hints begin with of findings that a new boot menu puts right."""
+NO_MODULES = "has no modules in /lib/modules"
 _ROLL_BACK = "roll /boot and the root file system back to the same point"
 
 
@@ -198,7 +199,7 @@ class _Look:
             return
         places = [place + os.fsencode(release) for place in (b"lib/modules/", b"usr/lib/modules/")]
         if not any(self.tree.names(p) for p in places):
-            yield Finding(level, f"the kernel {message(release)} in /boot has no modules in /lib/modules", _ROLL_BACK)
+            yield Finding(level, f"the kernel {message(release)} in /boot {NO_MODULES}", _ROLL_BACK)
         elif not any(self.tree.is_file(p + b"/modules.dep") for p in places):
             yield Finding("warning", f"the modules of {message(release)} have no modules.dep: none will be loaded",
                           f"run depmod {message(release)}")

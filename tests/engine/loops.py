@@ -50,6 +50,7 @@ class Loops:
         with open(os.path.join(tempfile.gettempdir(), PREFIX + "lock"), "w", encoding="ascii") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             device = run("losetup", "--show", "-f", *options, str(image)).strip()
+        os.utime(device)        # blkid believes what it noted of a device whose node is not newer than that
         self.devices.append(device)
         return device
 
