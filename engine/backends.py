@@ -19,13 +19,15 @@ from importlib.util import find_spec
 
 from engine.backend import Backend
 from engine.config import Config
-from engine.errors import RefusedError, RollpointError, UsageError
+from engine.errors import RefusedError, RollpointError, ToolError, UsageError
 from engine.machine.mounts import mounts
 from engine.points import RestorePoint
-from engine.text import message
+from engine.run import call
+from engine.text import message, printable
 
 LIMIT = 45.0
 """Seconds within which a kind has to list its points; its tools should have a shorter limit of their own."""
+_VERSION_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +48,32 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
+class State:
+    """How one kind of storage stands here. `asked`: its points are listed; if not, `why` says the reason. Of one that
+    is asked, `tool` is what its program says of its version, or `fault` why that cannot be used, with a `hint`."""
+
+    backend: str
+    asked: bool
+    why: str = ""
+    tool: str = ""
+    fault: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class _Kind:
     """A kind of points: its module and class, the field of its section that says which volumes, and whether there is
-    something of it on this machine (asked only for ``auto``)."""
+    something of it on this machine (asked only for ``auto``); the command that says a version, the package that it is
+    in, and what to say where there is nothing of it."""
 
     name: str
     module: str
     type_name: str
     field: str
     here: Callable[[], bool]
+    version: tuple[str, ...] = ()
+    package: str = ""
+    absent: str = ""
 
     def volumes(self, config: Config) -> tuple[str, ...]:
         """Return what the configuration names of it."""
@@ -74,6 +93,22 @@ class _Kind:
             raise RefusedError(f"this Rollpoint was made without {self.name}", hint="use a whole one")
         made: Backend = getattr(importlib.import_module(self.module), self.type_name)(config)
         return made
+
+    def state(self, config: Config) -> State:
+        """Return how it stands on this machine."""
+        if not self.known:
+            return State(self.name, False, "this Rollpoint was made without it")
+        if not self.volumes(config):
+            return State(self.name, False, f"switched off in the configuration (`{self.name}: {{{self.field}: []}}`)")
+        if not self.wanted(config):
+            elsewhere = f"not asked, {printable(config.root)} is not the running system; name some under " \
+                        f"`{self.name}: {{{self.field}: …}}`"
+            return State(self.name, False, self.absent if os.path.realpath(config.root) == "/" else elsewhere)
+        try:
+            said = call(self.version, timeout=_VERSION_SECONDS).decode("utf-8", "replace").strip()
+        except ToolError as error:
+            return State(self.name, True, fault=message(error.message), hint=f"install {self.package}")
+        return State(self.name, True, tool=message(" ".join(said.partition("\n")[0].split())))
 
     @property
     def known(self) -> bool:
@@ -97,9 +132,12 @@ def _has_btrfs() -> bool:
 
 
 _KINDS = (
-    _Kind("zfs", "engine.volumes.zfs", "ZfsBackend", "datasets", lambda: os.path.exists("/sys/module/zfs")),
-    _Kind("lvm", "engine.volumes.lvm", "LvmBackend", "volumes", lambda: os.path.exists("/dev/mapper/control")),
-    _Kind("btrfs", "engine.volumes.btrfs", "BtrfsBackend", "subvolumes", _has_btrfs),
+    _Kind("zfs", "engine.volumes.zfs", "ZfsBackend", "datasets", lambda: os.path.exists("/sys/module/zfs"),
+          ("zfs", "version"), "zfsutils-linux", "the kernel module is not loaded"),
+    _Kind("lvm", "engine.volumes.lvm", "LvmBackend", "volumes", lambda: os.path.exists("/dev/mapper/control"),
+          ("lvm", "version"), "lvm2", "the kernel has no device mapper"),
+    _Kind("btrfs", "engine.volumes.btrfs", "BtrfsBackend", "subvolumes", _has_btrfs,
+          ("btrfs", "--version"), "btrfs-progs", "none is mounted"),
     _KeptKind("vms", "engine.vmpoints.backends", "Inventories", "vms/points", lambda: False),
     _KeptKind("vmdisks", "engine.vmpoints.backends", "DiskCopies", "vms/disks", lambda: False),
 )
@@ -114,6 +152,11 @@ def of(config: Config) -> list[Backend]:
 def any_wanted(config: Config) -> bool:
     """Whether there is anything to ask besides the replica."""
     return any(kind.wanted(config) and kind.known for kind in _KINDS)
+
+
+def states(config: Config) -> list[State]:
+    """Return how each kind of storage stands on this machine; asks the programs of those that are here."""
+    return [kind.state(config) for kind in _KINDS if kind.version]
 
 
 def get(config: Config, name: str) -> Backend:

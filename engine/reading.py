@@ -60,6 +60,10 @@ class Reader(Lister):
 
         return Storage(self.config)
 
+    def backend_states(self) -> list[backends.State]:
+        """Return how each kind of storage stands on this machine: asked or not and why, and its program's version."""
+        return backends.states(self.config)
+
     def takers(self) -> tuple[str, ...]:
         """Return the backends that `snapshot` can take a point of this machine with, the usual one first."""
         return (REPLICA, *(backend.name for backend in backends.of(self.config)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import IO, Any
 
 from engine.backend import Level
-from engine.backends import Listing, Trouble
+from engine.backends import Listing, State, Trouble
 from engine.bootpieces import BootShown, BootStatus
 from engine.config import Config
 from engine.entries import Change, Diff, Entry, Kind, Status, Version
@@ -74,6 +74,8 @@ class World:
     findings: tuple[Any, ...] = ()
     levels: list[Level] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
+    storage: Listing = field(default_factory=lambda: Listing(()))
+    states: list[State] = field(default_factory=list)
     warnings: tuple[str, ...] = ()
     raises: BaseException | None = None
     verified: bool = True
@@ -135,6 +137,12 @@ class FakeEngine:
         if backend not in (None, "replica"):
             return Listing((), (Trouble(backend, "not here", "look for it"),))
         return Listing(tuple(self.points()))
+
+    def storage_points(self) -> Listing:
+        return self.world.storage
+
+    def backend_states(self) -> list[State]:
+        return self.world.states
 
     def levels(self) -> tuple[list[Level], list[str], list[Trouble]]:
         return self.world.levels, self.world.pending, []

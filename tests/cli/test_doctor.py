@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from engine.backend import Level
+from engine.backends import Listing, State, Trouble
 from engine.config import Config
-from engine.errors import DamageError, RefusedError
+from engine.errors import DamageError, RefusedError, UsageError
 from engine.events import Job
+from engine.points import RestorePoint
 from tests.cli.conftest import Run, assert_printable
 from tests.cli.fake_engine import World, point
 
@@ -56,6 +58,36 @@ def test_what_snapshots_live_in_and_what_is_pending(run: Run, healthy: World) ->
     assert ran.code == 3 and "97 % of tank" in ran.err and "a merge of vg/root waits" in ran.err
     assert "ok: lvm: 40 % of vg/pool" in ran.out
     assert_printable(ran.out + ran.err)
+
+
+def test_how_each_kind_of_storage_stands(run: Run, healthy: World) -> None:
+    def snapshot(name: str, hours: float, **more: Any) -> RestorePoint:
+        return replace(point(0, hours=hours), id=name, backend="zfs", **more)
+
+    healthy.states = [State("zfs", True, tool="zfs-2.1.11"), State("lvm", False, "the kernel has no device mapper"),
+                      State("btrfs", True, fault="btrfs cannot be started \x1b", hint="install btrfs-progs")]
+    snapshots = (snapshot("z1", 50), snapshot("z2", 30, owner="sanoid"), snapshot("z3", 20, owner="unknown"),
+                 snapshot("z4", 2, state="damaged", problems=("half of it is gone",)))
+    healthy.storage = Listing(snapshots, (Trouble("btrfs", "no answer after 45 s", "look at the disk"),))
+    ran = run("doctor")
+    assert ran.code == 3
+    assert ("ok: zfs: zfs-2.1.11; 4 snapshots, 1 of them sanoid's, 1 of them of unknown origin, the newest good one "
+            "taken 0 days, 20 hrs") in ran.out
+    assert "ok: lvm: the kernel has no device mapper" in ran.out
+    assert "btrfs: snapshots can neither be taken nor removed: btrfs cannot be started" in ran.err
+    assert "install btrfs-progs" in ran.err and "btrfs cannot be asked: no answer after 45 s" in ran.err
+    assert "zfs: point z4 is damaged: half of it is gone" in ran.err
+    assert_printable(ran.out + ran.err)
+
+
+def test_without_a_store_the_rest_is_still_looked_at(run: Run, healthy: World) -> None:
+    """Who takes snapshots of the storage alone never makes a store."""
+    healthy.status = replace(healthy.status, exists=False)
+    healthy.raises = UsageError("there is no store")
+    healthy.states = [State("btrfs", True, tool="btrfs-progs v6.2")]
+    ran = run("doctor")
+    assert ran.code == 3 and "there is no store at" in ran.err
+    assert "ok: btrfs: btrfs-progs v6.2; no snapshot is there" in ran.out
 
 
 def test_old_and_missing_points(run: Run, healthy: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,23 @@ def test_deleting_says_what_it_frees_at_least(machine: BtrfsMachine, rp: Callabl
     point = rp("snapshot", "--backend", "btrfs", "--json").document["id"]
     [losses] = rp("delete", point, "--yes", "--json").document["losses"]
     assert (losses["freed"], losses["at_least"]) == (0, True)
+
+
+def test_doctor_says_how_the_storage_stands(machine: BtrfsMachine, rp: Callable[..., Ran],
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    rp("snapshot", "--backend", "btrfs")
+    ran = rp("doctor", code=3)
+    assert "no store at" in ran.err and "ok: btrfs: btrfs-progs v" in ran.out
+    assert "; 1 snapshot, the newest good one taken 0 days, 0 hrs, 0 minutes ago" in ran.out
+    assert "ok: zfs: not asked, " in ran.out and "ok: lvm: not asked, " in ran.out
+    tools = machine.place / "tools"
+    tools.mkdir()
+    for name in ("rsync", "tar", "zstd", "mount", "umount", "unshare", "nsenter", "sh", "cat", "sleep"):
+        (tools / name).symlink_to(str(shutil.which(name)))
+    monkeypatch.setattr("engine.run.environment", lambda: {"PATH": str(tools), "LC_ALL": "C"})
+    ran = rp("doctor", code=3)
+    assert "btrfs: snapshots can neither be taken nor removed: " in ran.err and "install btrfs-progs" in ran.err
+    assert "its version is not known; 1 snapshot" in ran.out
 
 
 def test_a_point_is_mounted_and_unmounted(machine: BtrfsMachine, rp: Callable[..., Ran]) -> None:

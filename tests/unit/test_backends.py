@@ -105,3 +105,21 @@ def test_auto_asks_a_kind_on_the_running_system_alone_and_only_if_it_is_here() -
     assert not here.wanted(Config(root="/mnt"))
     assert not dataclasses.replace(kind, here=lambda: False).wanted(Config(root="/"))
     assert here.wanted(Config(root="/mnt", btrfs=Btrfs(subvolumes=("/mnt/home",))))
+
+
+def test_how_each_kind_stands_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named: it is asked, and its program names itself or is missing; else the reason why not."""
+    monkeypatch.setattr(backends, "call", lambda argv, timeout: f"  {argv[0]}   9.1(2)\nmore".encode())
+    config = Config(zfs=Zfs(datasets=("tank",)), btrfs=Btrfs(subvolumes=()), lvm=Lvm(volumes=("auto",)), root="/tmp")
+    found = {state.backend: state for state in backends.states(config)}
+    assert set(found) == {"zfs", "lvm", "btrfs"}
+    assert found["zfs"] == backends.State("zfs", True, tool="zfs 9.1(2)")
+    assert not found["btrfs"].asked and "switched off" in found["btrfs"].why
+    assert not found["lvm"].asked and "/tmp is not the running system" in found["lvm"].why
+
+    def missing(argv: tuple[str, ...], timeout: float) -> bytes:
+        raise ToolError(argv, 127, "not found")
+
+    monkeypatch.setattr(backends, "call", missing)
+    state = next(s for s in backends.states(config) if s.backend == "zfs")
+    assert state.asked and not state.tool and "zfs" in state.fault and "install" in state.hint

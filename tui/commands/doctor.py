@@ -6,7 +6,8 @@ import os
 import re
 import shutil
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from engine.errors import DamageError, ToolError
@@ -15,6 +16,7 @@ from engine.text import message
 from tui.commands import Answer, Command
 
 if TYPE_CHECKING:
+    from engine.points import RestorePoint
     from engine.results import StoreStatus
     from tui.commands._context import Context
 
@@ -54,7 +56,8 @@ def _checks(context: Context) -> Iterator[Finding]:
     status = context.engine.status()
     yield from _store(status)
     yield from _storage(context)
-    yield from _points(context)
+    if status.exists:
+        yield from _points(context)
 
 
 # --- tools and kernel ---------------------------------------------------------------------------------------
@@ -154,14 +157,44 @@ def _store(status: StoreStatus) -> Iterator[Finding]:
 
 
 def _storage(context: Context) -> Iterator[Finding]:
-    """Yield how full what snapshots live in is, what is pending, and which backends cannot be asked."""
+    """Yield how each kind of storage stands, how full what snapshots live in is, what is pending, and which cannot be
+    asked."""
     from tui.storagewords import level_hint, level_line
 
+    listing = context.engine.storage_points()
+    for state in context.engine.backend_states():
+        if not state.asked:
+            yield Finding("info", f"{state.backend}: {state.why}")
+            continue
+        mine = [point for point in listing.points if point.backend == state.backend]
+        if state.fault:
+            yield Finding("warning", f"{state.backend}: snapshots can neither be taken nor removed: {state.fault}",
+                          state.hint)
+        yield Finding("info", "; ".join(filter(None, (f"{state.backend}: {state.tool or 'its version is not known'}",
+                                                      _snapshots(mine)))))
+        yield from (Finding("warning", f"{state.backend}: point {point.id} is {point.state}"
+                                       f"{': ' + point.problems[0] if point.problems else ''}",
+                            "`rollpoint show` says more of it") for point in mine if point.state == "damaged")
     levels, pending, troubles = context.engine.levels()
     for level in levels:
         yield Finding("info" if level.state == "ok" else "warning", level_line(level), level_hint(level))
     yield from (Finding("warning", text) for text in pending)
-    yield from (Finding("warning", f"{t.backend} cannot be asked: {t.reason}", t.hint) for t in troubles)
+    every = {(t.backend, t.reason): t for t in (*listing.troubles, *troubles)}
+    yield from (Finding("warning", f"{t.backend} cannot be asked: {t.reason}", t.hint) for t in every.values())
+
+
+def _snapshots(points: Sequence[RestorePoint]) -> str:
+    """Return in words which points a kind of storage keeps."""
+    from engine.text import human_age
+
+    if not points:
+        return "no snapshot is there"
+    owners = Counter(point.owner for point in points if point.owner)
+    others = "".join(f", {count} of them {'of unknown origin' if name == 'unknown' else name + chr(39) + 's'}"
+                     for name, count in sorted(owners.items()))
+    good = [point for point in points if point.state == "ok"]
+    newest = f", the newest good one taken {human_age(min(point.age() for point in good))}" if good else ""
+    return f"{len(points)} snapshot{'s' * (len(points) != 1)}{others}{newest}"
 
 
 def _points(context: Context) -> Iterator[Finding]:
