@@ -28,6 +28,7 @@ from engine.text import message, printable
 LIMIT = 45.0
 """Seconds within which a kind has to list its points; its tools should have a shorter limit of their own."""
 _VERSION_SECONDS = 10.0
+_NOT_INSTALLED = 127     # the status of a ToolError about a program that is not there
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class State:
 class _Kind:
     """A kind of points: its module and class, the field of its section that says which volumes, and whether there is
     something of it on this machine (asked only for ``auto``); the command that says a version, the package that it is
-    in, and what to say where there is nothing of it."""
+    in, what to say where there is nothing of it, and whether `here` is certain of that (a device mapper is no LVM)."""
 
     name: str
     module: str
@@ -74,6 +75,7 @@ class _Kind:
     version: tuple[str, ...] = ()
     package: str = ""
     absent: str = ""
+    certain: bool = False
 
     def volumes(self, config: Config) -> tuple[str, ...]:
         """Return what the configuration names of it."""
@@ -107,6 +109,9 @@ class _Kind:
         try:
             said = call(self.version, timeout=_VERSION_SECONDS).decode("utf-8", "replace").strip()
         except ToolError as error:
+            named = any(volume != "auto" for volume in self.volumes(config))
+            if error.status == _NOT_INSTALLED and not (named or self.certain):
+                return State(self.name, False, f"{self.version[0]} is not installed")
             return State(self.name, True, fault=message(error.message), hint=f"install {self.package}")
         return State(self.name, True, tool=message(" ".join(said.partition("\n")[0].split())))
 
@@ -137,7 +142,7 @@ _KINDS = (
     _Kind("lvm", "engine.volumes.lvm", "LvmBackend", "volumes", lambda: os.path.exists("/dev/mapper/control"),
           ("lvm", "version"), "lvm2", "the kernel has no device mapper"),
     _Kind("btrfs", "engine.volumes.btrfs", "BtrfsBackend", "subvolumes", _has_btrfs,
-          ("btrfs", "--version"), "btrfs-progs", "none is mounted"),
+          ("btrfs", "--version"), "btrfs-progs", "none is mounted", certain=True),
     _KeptKind("vms", "engine.vmpoints.backends", "Inventories", "vms/points", lambda: False),
     _KeptKind("vmdisks", "engine.vmpoints.backends", "DiskCopies", "vms/disks", lambda: False),
 )

@@ -6,6 +6,7 @@ import dataclasses
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -123,3 +124,9 @@ def test_how_each_kind_stands_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "call", missing)
     state = next(s for s in backends.states(config) if s.backend == "zfs")
     assert state.asked and not state.tool and "zfs" in state.fault and "install" in state.hint
+    # With `auto` alone, the device mapper may be there for something else than LVM; a btrfs that is mounted is one.
+    monkeypatch.setattr("os.path.exists", lambda path: True)
+    monkeypatch.setattr(backends, "mounts", lambda: [SimpleNamespace(fstype=b"btrfs")])
+    found = {state.backend: state for state in backends.states(Config(root="/"))}
+    assert not found["lvm"].asked and found["lvm"].why == "lvm is not installed"
+    assert found["btrfs"].asked and found["btrfs"].hint == "install btrfs-progs"

@@ -170,8 +170,9 @@ def _storage(context: Context) -> Iterator[Finding]:
         if state.fault:
             yield Finding("warning", f"{state.backend}: snapshots can neither be taken nor removed: {state.fault}",
                           state.hint)
-        yield Finding("info", "; ".join(filter(None, (f"{state.backend}: {state.tool or 'its version is not known'}",
-                                                      _snapshots(mine)))))
+            if not mine:
+                continue        # whether there are any, nobody could say
+        yield Finding("info", f"{state.backend}: {state.tool or 'its version is not known'}; {_snapshots(mine)}")
         yield from (Finding("warning", f"{state.backend}: point {point.id} is {point.state}"
                                        f"{': ' + point.problems[0] if point.problems else ''}",
                             "`rollpoint show` says more of it") for point in mine if point.state == "damaged")
