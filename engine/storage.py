@@ -6,12 +6,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NoReturn
 
-from engine import backends, retention, rollback, scopes, storageback, storageboot, storagemounts
+from engine import backends, bootpieces, retention, rollback, scopes, storageback, storageboot, storagemounts
 from engine.backend import Losses, NativePlan
 from engine.config import Retention
 from engine.errors import CancelledError, ChangedError, RefusedError, RollpointError, UsageError
@@ -253,11 +252,18 @@ class Storage(Looking):
         nothing."""
         with clean_errors():
             plan = self.backend(point.backend).native(point)
-        found: list[Finding] = []
-        if point.state == "ok" and any(part.place is not None for part in point.parts):
-            with suppress(RollpointError), self.opened(point) as opened:      # else it shows no files (a VM's disk)
-                found += storageboot.foresee(self.config, opened, storageback.fitted(Scope(), opened))
-        return replace(plan, findings=(*plan.findings, *found))
+        return replace(plan, findings=(*plan.findings, *self._boots(point)))
+
+    def _boots(self, point: RestorePoint) -> list[Finding]:
+        """Return whether the system will boot once all of a point has come back."""
+        places = scopes.recorded(point)
+        if point.state != "ok" or not places or not (b"" in places or bootpieces.matters(places)):
+            return []
+        try:
+            with self.opened(point) as opened:
+                return list(storageboot.foresee(self.config, opened, storageback.fitted(Scope(), opened)))
+        except RollpointError as error:
+            return [Finding("info", f"whether the system will boot was not looked at: {message(error.message)}")]
 
     def set_back(self, plan: NativePlan, job: Job) -> list[str]:
         """Set the volumes themselves back, as planned; returns what was done."""

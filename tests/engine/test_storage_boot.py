@@ -139,6 +139,21 @@ def test_a_boot_that_stays_must_go_with_the_point(machine: BtrfsMachine) -> None
     assert said(planned(machine, point, "fs=/home")) == [] and said(planned(machine, point, "path=/etc/hostname")) == []
 
 
+def test_a_point_that_cannot_be_opened_is_said_not_to_have_been_looked_at(
+        machine: BtrfsMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole(machine)
+    point = machine.take()
+
+    def closed(*_: object) -> None:
+        raise RefusedError("no mount is left")
+
+    monkeypatch.setattr("engine.volumes.btrfs.compose", closed)
+    notes = [f.text for f in native(machine, point) if f.level == "info"]
+    assert notes == ["whether the system will boot was not looked at: no mount is left"]
+    home = dataclasses.replace(point, parts=point.parts[1:])
+    assert not [f for f in native(machine, home) if "boot" in f.text]
+
+
 def test_links_of_the_point_are_followed_in_it_and_lead_out_to_what_stays(machine: BtrfsMachine) -> None:
     """The point's /lib leads to its own /usr/lib; a modules directory that is a subvolume of its own stays."""
     whole(machine)
