@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from textual import events, on
@@ -17,12 +17,14 @@ from engine.points import RestorePoint
 from tui.entrytext import differs, facts, story
 from tui.listing import ORDERS, Arranged, Listing, Loaded, Tally, View, arrange, load
 from tui.plainlisting import NO_BARS, load_plain, start_of
-from tui.screens.browseactions import BrowseActions
+from tui.screens.base import FILTER
+from tui.screens.browseactions import BrowseActions, after_rows, on_rows
 from tui.storagewords import of_storage
 from tui.text import Line, Segment, content, count, error_lines, path, plural
 from tui.widgets.browserows import BrowseRows
 from tui.widgets.fields import Fields
 from tui.widgets.filterline import FilterLine
+from tui.widgets.heldrows import HeldRows
 from tui.widgets.keybar import Hint, KeyBar
 from tui.widgets.placeline import PlaceLine
 from tui.widgets.rows import RowList
@@ -49,11 +51,16 @@ class BrowseScreen(BrowseActions):
         Binding("right_square_bracket,plus", "step(1)", show=False),
         Binding("n", "change(1)", show=False), Binding("N", "change(-1)", show=False),
         Binding("tab", "side", show=False), Binding("full_stop,a", "deleted", show=False),
-        Binding("o", "order", show=False), Binding("slash", "filter", show=False),
+        Binding("o", "order", show=False), FILTER,
         Binding("space", "mark", show=False), Binding("asterisk", "mark_all", show=False),
         Binding("c,d", "compare", show=False), Binding("C,D", "compare_before", show=False),
         Binding("h", "history", show=False), Binding("f", "find", show=False), Binding("i", "info", show=False),
-        Binding("w", "restore", show=False), Binding("f5,u", "reload", show=False)]
+        Binding("w", "restore", show=False), Binding("f5,u", "reload", show=False),
+        # As those of the list, for keys that are typed before it is there.
+        Binding("up,k", "move(-1)", show=False), Binding("down,j", "move(1)", show=False),
+        Binding("pageup,ctrl+b", "page(-1)", show=False), Binding("pagedown,ctrl+f", "page(1)", show=False),
+        Binding("home,g", "edge(-1)", show=False), Binding("end,G", "edge(1)", show=False),
+        Binding("enter", "open", show=False)]
     KEYS = (("enter, right", "open the directory, view the file"), ("backspace, left", "go up"),
             ("[ ] or - +", "the point before, the point after"),
             ("n N", "to the next, the previous point in which this name changed"),
@@ -83,14 +90,15 @@ class BrowseScreen(BrowseActions):
         # The name that the cursor was on, for each directory.
         self._below: dict[bytes, bytes] = {} if name is None else {path: name}
         self._tally: Tally | None = None
-        self._arranging = False
+        self._reading = self._arranging = False
+        self._later: list[Callable[[], None]] = []      # what was typed before the rows were there
 
     def compose(self) -> ComposeResult:
         """Header, place, list, line about the entry, status, filter, keys."""
         yield self.header()
         yield PlaceLine(id="place")
         with Container(id="body"):
-            yield RowList(id="names")
+            yield HeldRows(self.in_turn, self.action_open, id="names")
             yield Fields([content("Reading ...")], id="empty")
         yield Static("", markup=False, id="about")
         yield StatusLine(id="status")
@@ -103,11 +111,27 @@ class BrowseScreen(BrowseActions):
         self._show_place(self._start)
         self.call_after_refresh(self._go, self._start)
 
+    # --- keys that are typed ahead -------------------------------------------------------------------------------
+
+    def in_turn(self, act: Callable[[], None], *, rows: bool = True) -> None:
+        """Do something at once, or after what was typed before it; with `rows` as soon as those are there."""
+        if self._later or (rows and (self._reading or self._arranging)):
+            self._later.append(act)
+        else:
+            act()
+
+    def _catch_up(self) -> None:
+        """Do what was typed ahead, as far as the rows are there for it."""
+        while self._later and not (self._reading or self._arranging):
+            later, self._later = self._later, []
+            later[0]()
+            self._later += later[1:]
+
     # --- loading -------------------------------------------------------------------------------------------------
 
     def _go(self, inside: bytes) -> None:
         """Open another directory of the same point."""
-        self._wanted = inside
+        self._wanted, self._reading = inside, True
         engine, point, view = self.rollpoint.engine, self.point, self._fresh(inside)
         known = self.points if self.listing is not None else ()
         if self.listing is not None:
@@ -122,6 +146,8 @@ class BrowseScreen(BrowseActions):
 
     def _load_failed(self, error: BaseException) -> None:
         self._wanted = self.listing.path if self.listing is not None else self._start
+        self._reading = False
+        self._later.clear()         # it was meant for a directory that cannot be shown
         if self.listing is None:
             self._instead([*error_lines(error), Content(""), content(("Press u to look again.", "dim"))])
         else:
@@ -131,6 +157,7 @@ class BrowseScreen(BrowseActions):
     def _loaded(self, loaded: Loaded) -> None:
         if loaded.listing.path != self._wanted:
             return          # meanwhile another directory was asked for
+        self._reading = False
         moved = self.listing is None or self.listing.path != loaded.listing.path
         self.points = loaded.points or [self.point]
         self.point = next((p for p in self.points if p.id == self.point.id), self.point)
@@ -167,11 +194,13 @@ class BrowseScreen(BrowseActions):
 
     def _arrange_failed(self, error: BaseException) -> None:
         self._arranging = False
+        self._later.clear()
         self.rollpoint.report(error)
 
     def _arranged(self, answer: tuple[Listing, Arranged]) -> None:
         self._arranging = False
         if answer[0] is self.listing and answer[1].view == self.view:
+            self.say("")
             self._show(answer[1], self.view.keep)
         else:
             self._arrange()
@@ -198,6 +227,7 @@ class BrowseScreen(BrowseActions):
             if not filtering:
                 self.set_focus(None)
         self.say_tally()
+        self._catch_up()
 
     def _why_empty(self, arranged: Arranged) -> list[Line]:
         if arranged.view.words and len(self.listing or ()):
@@ -254,10 +284,19 @@ class BrowseScreen(BrowseActions):
             content((path(entry.path), "strong"), "  ", *facts(entry)) + Content("\n")
             + content(*story(self.listing, index), *beside))
 
-    @on(RowList.Chosen, "#names")
-    def _chosen(self) -> None:
-        self.action_open()
+    def action_move(self, by: int) -> None:
+        """Move the cursor, also while there is no list to have the focus yet."""
+        self.rows.action_move(by)
 
+    def action_page(self, by: int) -> None:
+        """Move the cursor by screens."""
+        self.rows.action_page(by)
+
+    def action_edge(self, side: int) -> None:
+        """Move the cursor to the first or the last row."""
+        self.rows.action_edge(side)
+
+    @on_rows
     def action_open(self) -> None:
         """Enter a directory, view a file, tell about anything else."""
         found = self.current()
@@ -274,6 +313,7 @@ class BrowseScreen(BrowseActions):
         else:
             self.action_info()
 
+    @after_rows
     def action_up(self) -> None:
         """Go to the directory above, with the cursor on the one that is left."""
         if not self._wanted:
@@ -283,6 +323,7 @@ class BrowseScreen(BrowseActions):
         self._below[above] = name
         self._go(above)
 
+    @after_rows
     def action_reload(self) -> None:
         """Read this directory again."""
         self._go(self._wanted)
@@ -305,6 +346,7 @@ class BrowseScreen(BrowseActions):
         self._show_place(self._wanted)
         self._see()
 
+    @after_rows
     def action_step(self, by: int) -> None:
         """Look at the point before or after."""
         ids = [p.id for p in self.points]
@@ -319,6 +361,7 @@ class BrowseScreen(BrowseActions):
         else:
             self.say("This is the oldest point." if by < 0 else "This is the newest point.", "dim")
 
+    @on_rows
     def action_change(self, by: int) -> None:
         """Go to the next or the previous point in which something happened to the name under the cursor."""
         found = self.current()
@@ -335,19 +378,22 @@ class BrowseScreen(BrowseActions):
         wanted = ahead[0] if by > 0 else ahead[-1]
         self._visit(next(p for p in self.points if p.number == wanted))
 
+    @after_rows
     def action_side(self) -> None:
         """Look at the other side: sizes and times, and what enter opens."""
         self._see(live=not self.view.live)
 
+    @after_rows
     def action_deleted(self) -> None:
         """Show or hide names that are neither in this point nor live."""
         self._see(deleted=not self.view.deleted)
 
+    @after_rows
     def action_order(self) -> None:
         """Sort by the next thing."""
         order = ORDERS[(ORDERS.index(self.view.order) + 1) % len(ORDERS)]
         self._see(order=order)
-        self.say(f"Sorted by {order}.", "dim")
+        self.say(f"Sorting by {order} ..." if self._arranging else f"Sorted by {order}.", "dim")
 
     # --- filter --------------------------------------------------------------------------------------------------
 

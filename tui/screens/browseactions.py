@@ -1,6 +1,14 @@
-"""What can be done with the names of a directory: mark, restore, compare, look up. The list is the subclass's."""
+"""What can be done with the names of a directory: mark, restore, compare, look up. The list is the subclass's.
+
+While a directory is read, or a large one sorted, the rows on the screen are those from before. Keys that are typed then
+wait (`in_turn`), and are done in their order as soon as the right rows are there.
+"""
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
 
 from engine.entries import Entry, Kind, compare
 from engine.points import RestorePoint
@@ -10,6 +18,28 @@ from tui.screens.entryactions import EntryActions
 from tui.text import called, content, path, point_title
 from tui.widgets.browserows import BrowseRows
 from tui.widgets.rows import RowList
+
+P = ParamSpec("P")
+S = TypeVar("S", bound="BrowseActions")
+
+
+def on_rows(method: Callable[Concatenate[S, P], None]) -> Callable[Concatenate[S, P], None]:
+    """Make an action one that waits until the rows are there."""
+    @functools.wraps(method)
+    def action(self: S, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        self.in_turn(lambda: method(self, *args, **kwargs))
+
+    return action
+
+
+def after_rows(method: Callable[Concatenate[S, P], None]) -> Callable[Concatenate[S, P], None]:
+    """Make an action that needs no rows one that waits only for those typed before it: several of them in a row (the
+    next point, and the next) are worked out once."""
+    @functools.wraps(method)
+    def action(self: S, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        self.in_turn(lambda: method(self, *args, **kwargs), rows=False)
+
+    return action
 
 
 class BrowseActions(EntryActions):
@@ -35,6 +65,10 @@ class BrowseActions(EntryActions):
         index = source.rows[rows.cursor]
         return index, source.listing.names[index]
 
+    def in_turn(self, act: Callable[[], None], *, rows: bool = True) -> None:
+        """Do something at once, or after what was typed before it. With `rows` it waits for those."""
+        raise NotImplementedError
+
     def say(self, text: str, look: str = "good") -> None:
         """Answer in the status line."""
         raise NotImplementedError
@@ -56,6 +90,7 @@ class BrowseActions(EntryActions):
         assert entry is not None
         return entry
 
+    @on_rows
     def action_mark(self) -> None:
         """Mark or unmark, and go on to the next row."""
         entry = self._entry()
@@ -68,6 +103,7 @@ class BrowseActions(EntryActions):
             self.rows.refresh()
             self.say_tally()
 
+    @on_rows
     def action_mark_all(self) -> None:
         """Mark all rows that the point has; none when all are."""
         source = self.rows.source
@@ -83,6 +119,7 @@ class BrowseActions(EntryActions):
         self.rows.refresh()
         self.say_tally()
 
+    @on_rows
     def action_restore(self) -> None:
         """Restore what is marked, or what is under the cursor."""
         entry = None if self.marked else self._entry()
@@ -94,12 +131,14 @@ class BrowseActions(EntryActions):
         """Marks are done with."""
         self.marked.clear()
 
+    @on_rows
     def action_compare(self) -> None:
         """The point's entry against the live one."""
         found = self.current()
         if found is not None:
             self._compare(self.point, None, found[1].at(self.point.number), found[1].live)
 
+    @on_rows
     def action_compare_before(self) -> None:
         """The point's entry against the one of the point before."""
         found = self.current()
@@ -122,6 +161,7 @@ class BrowseActions(EntryActions):
         else:
             self.open_difference(older, newer, entry)
 
+    @on_rows
     def action_history(self) -> None:
         """All versions."""
         found = self.current()
@@ -134,6 +174,7 @@ class BrowseActions(EntryActions):
         """Find a name in all points."""
         self.open_find()
 
+    @on_rows
     def action_info(self) -> None:
         """Everything about the entry, on both sides."""
         from tui.screens.message import MessageScreen

@@ -113,10 +113,14 @@ class ViewList(Vertical):
             self._shown = label
             self.rows.show(source, self._cursors.get(label, 0))
 
+    def on_mount(self) -> None:
+        """Show another view the moment it is chosen, not by a message: the key that was typed after it must find its
+        rows."""
+        self.watch(self.bar, "current", self._fill, init=False)
+
     @on(ViewBar.Switched)
     def _switched(self, event: ViewBar.Switched) -> None:
         event.stop()
-        self._fill()
         self.post_message(self.Turned())
 
     @on(RowList.Moved)
