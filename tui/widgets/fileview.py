@@ -214,7 +214,7 @@ class FileDiffView(Vertical):
         source = self.rows.source
         if isinstance(source, FileRows):
             first = self.rows.scroll_offset.y
-            most = source.longest(self.size.width, first, first + self.size.height)
+            most = source.longest(self.rows.room, first, first + self.size.height)
             source.shift = max(0, source.shift - _STEP) if by < 0 else min(source.shift + _STEP, most + _STEP)
             self.rows.refresh()
 

@@ -111,8 +111,13 @@ class RowList(ScrollView, can_focus=True):
     # --- drawing -----------------------------------------------------------------------------------------------
 
     @property
+    def room(self) -> int:
+        """How many cells of a row are seen: those that the scroll bar leaves."""
+        return self.scrollable_content_region.width
+
+    @property
     def _top(self) -> int:
-        return 0 if self.source.heading(max(1, self.size.width)) is None else 1
+        return 0 if self.source.heading(max(1, self.room)) is None else 1
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """As many rows as there are, up to a `max-height` in vh: that is left out of account by the framework where the
@@ -143,7 +148,7 @@ class RowList(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """Draw one line of the screen."""
-        width = self.size.width
+        width = self.room
         plain = self._look("")
         heading = self.source.heading(width)
         if heading is not None and y == 0:
