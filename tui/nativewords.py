@@ -42,11 +42,12 @@ def native_rows(plan: NativePlan) -> list[Line]:
     rows += [Content("")] if rows else []
     rows.append(content("The volumes themselves are set back by their storage, each as a whole."))
     rows.append(Content(""))
+    # First of all: on a small screen what stands further down has to be scrolled to.
+    rows.append(field("Undo", ("NO", "bad"), ": it cannot be taken back; no safety point is taken"))
     rows += _named("Volumes", [part.volume for part in plan.point.parts], "strong", "none")
     rows.append(field("In effect", plan.when))
     rows += _named("Goes", plan.goes, "bad", "nothing else")
     rows.append(field("Changes", ("all that is in them", "warn"), ": nothing is excluded, no database stays as it is"))
-    rows.append(field("Undo", ("NO", "bad"), ": it cannot be taken back; no safety point is taken"))
     rows += finding_rows(plan, "warning") + finding_rows(plan, "info")
     return rows + _named("Commands", plan.commands, "", "none")
 

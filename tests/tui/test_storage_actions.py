@@ -292,3 +292,19 @@ async def test_a_point_of_the_storage_that_is_gone_meanwhile() -> None:
         engine.storage = tuple(replace(p) for p in engine.storage if p.id != SANOID)
         await press(pilot, "p")
         assert "No restore point is called" in screen_text(pilot)
+
+
+async def test_a_snapshot_is_browsed_with_its_time_in_sight_and_says_what_is_not_known_of_it() -> None:
+    engine = with_storage()
+    async with make_app(engine).run_test(size=(80, 24)) as pilot:
+        await to(pilot, "sanoid")
+        await press(pilot, "b")
+        place = screen_text(pilot).splitlines()[1]
+        assert place.startswith(" Point  2024-11-20 02:00:40 +0000  1 h ago") and "zfs:tank/home@auto" in place
+        keys = screen_text(pilot).splitlines()[-1]
+        assert "n N" not in keys and ". Deleted" not in keys and "enter Open" in keys
+        await press(pilot, "full_stop")
+        assert "It is not known which names other points have here: snapshots have no catalog" in screen_text(pilot)
+        await pilot.resize_terminal(80, 12)
+        await settle(pilot)
+        assert "/home" in screen_text(pilot).splitlines()[1]

@@ -159,3 +159,10 @@ async def test_points_of_vms_are_brought_back_elsewhere() -> None:
         assert point_of(pilot).backend == "vms"
         await press(pilot, "r")
         assert "press V" in screen_text(pilot) and isinstance(pilot.app.screen, PointsScreen)
+
+
+async def test_that_the_native_way_cannot_be_undone_is_seen_without_scrolling() -> None:
+    async with make_app(with_storage()).run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, "g", "r")
+        assert "NO: it cannot be taken" in screen_text(pilot)

@@ -103,7 +103,8 @@ class BrowseScreen(BrowseActions):
         yield Static("", markup=False, id="about")
         yield StatusLine(id="status")
         yield FilterLine("words in the name", "#names")
-        yield KeyBar(_HINTS, id="keys")
+        # What other points have is not known of a snapshot: keys that go by it are not offered.
+        yield KeyBar([h for h in _HINTS if not self.plain or h.key not in ("n N", ".")], id="keys")
 
     def on_mount(self) -> None:
         """Paint first, then read the directory in a worker."""
@@ -237,7 +238,8 @@ class BrowseScreen(BrowseActions):
             return [content(("Nothing is here, neither in this point nor now.", "warn")), Content(""),
                     content(f"Other points have {hidden} here: ", (".", "strong"), " shows them, ", ("[", "strong"),
                             " and ", ("]", "strong"), " go through the points.")]
-        return [content(("This directory is empty.", "dim"))]
+        return [content(("This directory is empty.", "dim")),
+                *([content((f"What other points have here is not known: {NO_BARS}.", "dim"))] if self.plain else [])]
 
     def say_tally(self) -> None:
         """Say in the status line what there is."""
@@ -386,7 +388,10 @@ class BrowseScreen(BrowseActions):
     @after_rows
     def action_deleted(self) -> None:
         """Show or hide names that are neither in this point nor live."""
-        self._see(deleted=not self.view.deleted)
+        if self.plain:
+            self.say(f"It is not known which names other points have here: {NO_BARS}.", "warn")
+        else:
+            self._see(deleted=not self.view.deleted)
 
     @after_rows
     def action_order(self) -> None:

@@ -31,13 +31,14 @@ class PlaceLine(Widget):
         if self._point is None or self._now is None:
             return Content("")
         width, point = self.size.width, self._point
-        name = f"Point {called(point)}"
+        # An id can be long, and says less than the time: it stands behind, where it may be cut off.
+        name, ident = (f"Point {called(point)}", "") if point.number else ("Point", f"  {called(point)}")
         short = point.created.astimezone().strftime("%m-%d %H:%M")
         marks = "  DAMAGED" if point.state != "ok" else "  newest" if point.newest else ""
         if self.size.height > 1:
             first = content((name, "head"), f"  {stamp(point.created)}",
                             (f"  {brief_age(point.age(self._now))}", "dim"),
-                            (marks, "bad" if point.state != "ok" else "good"),
+                            (marks, "bad" if point.state != "ok" else "good"), (ident, "head"),
                             (f"  {point.comment}" if point.comment else "", "dim"))
             return first.truncate(width) + Content("\n") + content((fit(self._path, width, keep_end=True), "strong"))
         return content((name, "head"), f" {short}  ",
