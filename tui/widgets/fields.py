@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from textual import events
 from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import Static
 
 from tui.text import Line, laid_out
@@ -33,7 +34,11 @@ class Fields(Static):
         self._lay_out()
 
     def _likely_width(self) -> int:
-        """The width as long as it is not known: text that is wrapped twice is seen to jump."""
+        """The width as long as it is not known: text that is wrapped twice is seen to jump, and a dialog may keep the
+        height that the first wrapping asked for."""
+        parent = self.parent
+        if isinstance(parent, Widget) and parent.size.width > self.styles.gutter.width:
+            return parent.size.width - self.styles.gutter.width
         return 70 if isinstance(self.screen, ModalScreen) else max(20, self.screen.size.width - 2)
 
     def _lay_out(self) -> None:
