@@ -50,7 +50,8 @@ async def test_a_typed_value_is_tried_at_once_and_nothing_is_saved() -> None:
     engine = FakeEngine(30)
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await press(pilot, "P", *DAILY)
+        await press(pilot, "P")
+        await press(pilot, *DAILY)
         assert "30 stay, none goes" in screen_text(pilot)
         await press(pilot, "7")
         text = screen_text(pilot)
@@ -69,7 +70,8 @@ async def test_a_typed_value_is_tried_at_once_and_nothing_is_saved() -> None:
 async def test_a_wrong_value_is_explained_and_changes_nothing(downs: int, typed: str, expected: str) -> None:
     async with make_app(FakeEngine(30)).run_test(size=(120, 24)) as pilot:
         await settle(pilot)
-        await press(pilot, "P", *["down"] * downs, "enter", "ctrl+u", *typed, "enter")
+        await press(pilot, "P")
+        await press(pilot, *["down"] * downs, "enter", "ctrl+u", *typed, "enter")
         text = screen_text(pilot)
         assert expected in text and "will not do" in text and "enter Take it" in text
         assert "SAVED RULES  30 stay" in text
@@ -85,14 +87,16 @@ async def test_a_wrong_value_is_explained_and_changes_nothing(downs: int, typed:
 async def test_right_values(downs: int, typed: str, name: str, value: object) -> None:
     async with make_app(FakeEngine(30)).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await press(pilot, "P", *["down"] * downs, "enter", "ctrl+u", *typed, "enter")
+        await press(pilot, "P")
+        await press(pilot, *["down"] * downs, "enter", "ctrl+u", *typed, "enter")
         assert getattr(simulator(pilot).rules, name) == value and simulator(pilot).edited is None
 
 
 async def test_escape_takes_the_typed_value_back_tab_takes_it_over() -> None:
     async with make_app(FakeEngine(30)).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await press(pilot, "P", *DAILY, "7", "escape")
+        await press(pilot, "P")
+        await press(pilot, *DAILY, "7", "escape")
         assert simulator(pilot).rules == Retention() and "SAVED RULES  30 stay" in screen_text(pilot)
         await press(pilot, "4", "tab")
         assert simulator(pilot).rules == Retention(daily=4)
@@ -101,7 +105,8 @@ async def test_escape_takes_the_typed_value_back_tab_takes_it_over() -> None:
 async def test_steps_and_undo() -> None:
     async with make_app(FakeEngine(30)).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await press(pilot, "P", *DAILY, "plus", "right", "plus", "minus")
+        await press(pilot, "P")
+        await press(pilot, *DAILY, "plus", "right", "plus", "minus")
         assert simulator(pilot).rules == Retention(daily=2) and "NOT SAVED" in screen_text(pilot)
         await press(pilot, *["down"] * 4, "left", "down", "l")
         assert simulator(pilot).rules == Retention(daily=2, max_age=1825 * 86400, max_store_ratio=1.75)
@@ -112,7 +117,8 @@ async def test_steps_and_undo() -> None:
 async def test_the_calendar_counts_days() -> None:
     async with make_app(thinning()).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await press(pilot, "P", "c", "tab")
+        await press(pilot, "P")
+        await press(pilot, "c", "tab")
         text = screen_text(pilot)
         assert "Week of    Mon Tue Wed Thu Fri Sat Sun" in text
         assert "2024-11-18 3-1 3   1   .   .   .   ." in text and "2024-11-11 -2  -3  -4  -3  -3  -4  -3" in text
@@ -127,7 +133,8 @@ async def test_pinning_from_here_asks_the_rules_again() -> None:
     engine = thinning()
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await press(pilot, "P", "tab", *["down"] * 7)
+        await press(pilot, "P")
+        await press(pilot, "tab", *["down"] * 7)
         assert "Point 23 would be REMOVED" in screen_text(pilot)
         await press(pilot, "p")
         text = screen_text(pilot)
@@ -139,7 +146,8 @@ async def test_writing_the_rules_removes_nothing() -> None:
     engine = FakeEngine(30)
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await press(pilot, "P", "w")
+        await press(pilot, "P")
+        await press(pilot, "w")
         assert "there is nothing to write" in screen_text(pilot)
         await press(pilot, *DAILY, "7", "enter", "w")
         assert "Daily: none -> 7" in screen_text(pilot) and "No point" in screen_text(pilot)
@@ -158,7 +166,8 @@ async def test_rules_that_may_not_be_written_say_why() -> None:
                                              hint="change it there")
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await press(pilot, "P", *DAILY, "7", "enter", "w", "enter")
+        await press(pilot, "P")
+        await press(pilot, *DAILY, "7", "enter", "w", "enter")
         text = screen_text(pilot)
         assert "Retention.daily is set in /etc/rollpoint/conf.d/99.yaml" in text and "What to do: change it" in text
         await press(pilot, "enter")
@@ -169,7 +178,8 @@ async def test_prune_needs_yes_and_removes_what_the_saved_rules_say() -> None:
     engine = thinning()
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await press(pilot, "P", "x")
+        await press(pilot, "P")
+        await press(pilot, "x")
         assert "23 points of 30 would be removed, frees about 1.4 GiB; 7 stay." in screen_text(pilot)
         await press(pilot, "G", *"no", "enter", *"no", "enter")
         assert "Nothing was done" in screen_text(pilot) and len(engine.list) == 30
@@ -187,7 +197,8 @@ async def test_prune_with_rules_that_are_not_saved_asks_to_save_them_first() -> 
     engine = FakeEngine(30)
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await press(pilot, "P", *DAILY, "7", "enter", "x")
+        await press(pilot, "P")
+        await press(pilot, *DAILY, "7", "enter", "x")
         assert isinstance(pilot.app.screen, SaveRulesScreen)
         assert "Pruning goes by the saved rules, and these are not saved yet." in screen_text(pilot)
         await press(pilot, "escape")
@@ -203,7 +214,8 @@ async def test_a_prune_that_fails_and_points_that_go_meanwhile() -> None:
     engine.fail["prune"] = BusyError("the store is in use by root@web01, pid 812", hint="wait until it is done")
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await press(pilot, "P", "x", *"yes", "enter")
+        await press(pilot, "P")
+        await press(pilot, "x", *"yes", "enter")
         assert "The store is in use by root@web01, pid 812" in screen_text(pilot)
         await press(pilot, "enter", "tab")
         engine.list = engine.list[:4]
@@ -218,7 +230,8 @@ async def test_read_only_tries_but_writes_nothing() -> None:
     engine = thinning()
     async with make_app(engine, read_only=True).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await press(pilot, "P", *DAILY, "9", "enter")
+        await press(pilot, "P")
+        await press(pilot, *DAILY, "9", "enter")
         text = screen_text(pilot)
         assert "NOT SAVED" in text and "READ ONLY" in text.splitlines()[0]
         assert "Write" not in text and "x Prune" not in text
@@ -242,7 +255,8 @@ async def test_only_the_answer_to_the_latest_rules_is_shown() -> None:
     engine.hold.clear()
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await press(pilot, "P", *DAILY)
+        await press(pilot, "P")
+        await press(pilot, *DAILY)
         await pilot.press("1")
         await pilot.press("4")
         engine.hold.set()
@@ -270,7 +284,8 @@ async def test_hostile_comments_and_rules_are_shown_as_they_are(name: bytes) -> 
     engine.list = [replace(p, comment=text) for p in engine.list]
     async with make_app(engine).run_test(size=(200, 30)) as pilot:
         await settle(pilot)
-        await press(pilot, "P", "tab")
+        await press(pilot, "P")
+        await press(pilot, "tab")
         assert screen_text(pilot).count(message(text)) > 10
         await press(pilot, "x", "down")
         assert message(text) in screen_text(pilot)
@@ -290,7 +305,8 @@ async def test_what_is_removed_is_what_was_shown_or_it_is_asked_again() -> None:
     engine = thinning()
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await press(pilot, "P", "x")
+        await press(pilot, "P")
+        await press(pilot, "x")
         shown = screen_text(pilot)
         engine.list = [replace(p, pinned=True) if p.number == 1 else p for p in engine.list]
         before = len(engine.list)
@@ -308,7 +324,8 @@ async def test_a_prune_that_has_nothing_left_to_remove_says_so() -> None:
     engine = thinning()
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await press(pilot, "P", "x")
+        await press(pilot, "P")
+        await press(pilot, "x")
         engine.list = [replace(p, pinned=True) for p in engine.list]
         await press(pilot, *"yes", "enter")
         assert "the rules keep every point now" in screen_text(pilot) and engine.list
