@@ -6,6 +6,7 @@ the replica, or the snapshots of a file system.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections import defaultdict
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.config import Config
-from engine.entries import Diff, Entry, Status
+from engine.entries import Diff, Entry, Kind, Status
 from engine.events import Job, step
 from engine.replica import rsync
 from engine.replica.disk import apply_attributes, clone_file, read_entry, walk
@@ -23,6 +24,7 @@ from engine.scopes import Scope
 from engine.text import human_size, message, printable, shown_path
 
 _SPARE = 16 << 20
+_LARGE = 1 << 20       # holes of smaller files do not matter
 _MOST = 1000          # differences that are kept to be named
 
 
@@ -167,37 +169,57 @@ def _missing_parents(source: Source, target: bytes, scope: Scope) -> list[Entry]
 # --- what stands in the way ------------------------------------------------------------------------------------------
 
 
-def obstacles(diff: Diff, root: bytes) -> Iterator[Finding]:
-    """Yield a blocker for each file system below the root that could not be written to, or not hold what is put back;
-    `diff` leads from the live tree to the source."""
+def obstacles(diff: Diff, root: bytes, source: bytes) -> Iterator[Finding]:
+    """Yield findings about each file system below the root that could not be written to, or not hold what is put back;
+    `diff` leads from the live tree to the source. `source` is a tree with the point's files, or newer ones."""
     tops = {parent: _top(root, parent) for parent in {os.path.dirname(change.path) for change in diff.changes}}
     for place in sorted(set(tops.values())):
         if os.statvfs(place).f_flag & os.ST_RDONLY:
             yield Finding("blocker", f"{printable(place)} is mounted read-only, and something in it would change",
                           f"mount -o remount,rw {printable(place)}")
-    yield from _room(diff, tops)
+    least = _needed(diff, tops, _without_holes, (source, root), (root,))
+    for place, most in sorted(_needed(diff, tops, lambda entry, _: entry.size, (), ()).items()):
+        yield from _room(place, least[place], max(least[place], most))
 
 
-def _room(diff: Diff, tops: Mapping[bytes, bytes]) -> Iterator[Finding]:
-    """Yield a blocker for each file system (a small /boot too) that could not hold what is put back: deletions come
-    after the copies, and a file that is replaced is there twice for a moment."""
+def _needed(diff: Diff, tops: Mapping[bytes, bytes], size: Callable[[Entry, Sequence[bytes]], int],
+            new_in: Sequence[bytes], old_in: Sequence[bytes]) -> dict[bytes, int]:
+    """Return how many bytes each file system must have free: deletions come after the copies, and a file that is
+    replaced is there twice for a moment. `size` is asked with the trees that have such a file."""
     grows: dict[bytes, int] = defaultdict(int)
     largest: dict[bytes, int] = defaultdict(int)
     for change in diff.changes:
-        if change.new is None or change.status is Status.ATTRS:
-            continue
-        place = tops[os.path.dirname(change.path)]
-        grows[place] += change.new.size - (change.old.size if change.old else 0)
-        if change.old is not None:
-            largest[place] = max(largest[place], change.new.size)
-    for place in sorted(grows):
-        room = os.statvfs(place)
-        free, all_of_it = room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize
-        needed = max(0, grows[place]) + largest[place] + min(_SPARE, all_of_it // 50)
-        if needed > free and (grows[place] > 0 or largest[place]):
-            yield Finding("blocker", f"not enough room on {printable(place)}: {human_size(needed)} are needed while "
-                          f"files are put back, {human_size(free)} are free",
-                          f"free {human_size(needed - free)} first, or roll back some paths only")
+        if change.new is not None and change.status is not Status.ATTRS:
+            place, new = tops[os.path.dirname(change.path)], size(change.new, new_in)
+            grows[place] += new - (size(change.old, old_in) if change.old else 0)
+            largest[place] = max(largest[place], new if change.old is not None else 0)
+    return {place: max(0, grows[place]) + largest[place] for place in grows}
+
+
+def _without_holes(entry: Entry, trees: Sequence[bytes]) -> int:
+    """Return about how much of a file is no hole, as far as a tree has it, or another version of it."""
+    for tree in trees if entry.kind is Kind.FILE and entry.size >= _LARGE else ():
+        with contextlib.suppress(OSError):
+            info = os.lstat(os.path.join(tree, entry.path))
+            if stat.S_ISREG(info.st_mode) and info.st_blocks * 512 < info.st_size:
+                return min(entry.size, info.st_blocks * 512)
+    return entry.size
+
+
+def _room(place: bytes, least: int, most: int) -> Iterator[Finding]:
+    """Yield a blocker for a file system (a small /boot too) that could not hold what is put back; a warning where it
+    depends on how much of sparse files is holes."""
+    room = os.statvfs(place)
+    free, spare = room.f_bavail * room.f_frsize, min(_SPARE, room.f_blocks * room.f_frsize // 50)
+    if most and most + spare > free:
+        if least + spare > free:
+            yield Finding("blocker", f"not enough room on {printable(place)}: {human_size(least + spare)} are needed "
+                          f"while files are put back, {human_size(free)} are free",
+                          f"free {human_size(least + spare - free)} first, or roll back some paths only")
+        else:
+            yield Finding("warning", f"{printable(place)} may be too small: were there no holes in files, "
+                          f"{human_size(most + spare)} would be needed while they are put back; "
+                          f"{human_size(free)} are free", "by the holes that can be seen now it is enough")
 
 
 def _top(root: bytes, path: bytes) -> bytes:

@@ -153,7 +153,7 @@ def _findings(store: Store, config: Config, catalog: Catalog, point: RestorePoin
         if catalog.at(path, point.number) is None and not os.path.lexists(os.path.join(root, path)):
             yield Finding("blocker", f"{shown_path(path)} is neither in the point nor on the system",
                           "check the path")
-    yield from putback.obstacles(diff, root)
+    yield from putback.obstacles(diff, root, store.tree)
 
 
 def _damaged(point: RestorePoint, scope: Scope) -> Finding:

@@ -97,7 +97,7 @@ def plan(config: Config, store: Store | None, backend: Backend, opened: Opened, 
     tree = tree_of(opened, point.id)
     diff = Diff("live", point.id, tuple(differences(config, store, scope, opened, point.id, job)))
     changed = software.compare(software.LiveFiles(root), tree, [c.path for c in diff.changes])
-    findings = [*_about(config, store, point, scope, tree), *putback.obstacles(diff, root),
+    findings = [*_about(config, store, point, scope, tree), *putback.obstacles(diff, root, opened.path),
                 *backend.strain(point, written(diff, opened)), *_holes(opened, scope, root),
                 *_boots(config, opened, tree, scope)]
     findings += [Finding("warning", note) for note in changed.notes]

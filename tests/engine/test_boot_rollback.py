@@ -361,6 +361,28 @@ def test_a_small_file_system_that_is_too_full_is_refused(mounted: BootBench) -> 
 
 
 @pytest.mark.root
+def test_holes_of_a_file_need_no_room(mounted: BootBench) -> None:
+    """As a VM's disk, larger than its file system has room for."""
+    bench = mounted
+    image = Path(bench.live, "home/image")
+    with image.open("wb") as file:
+        file.write(b"then" * 1024)
+        file.truncate(1 << 30)
+    point = bench.point()
+    with image.open("r+b") as file:
+        file.write(b"since" * 1024)
+    plan = bench.plan(point)
+    assert not plan.blocked and any("home may be too small" in t for t in texts(plan.findings, "warning"))
+    assert bench.engine().rollback(plan, Job()).verified
+    with image.open("rb") as file:
+        assert file.read(4096) == b"then" * 1024 and image.stat().st_blocks * 512 < MIB
+    (image.parent / "filled").write_bytes(os.urandom(7 * MIB))
+    image.unlink()
+    again = bench.plan(point)
+    assert not again.blocked, "the store's own copy has the holes"
+
+
+@pytest.mark.root
 def test_a_file_system_that_is_not_mounted_is_refused(mounted: BootBench) -> None:
     bench = mounted
     point = bench.point()
