@@ -77,6 +77,11 @@ def inner_path(text: str | bytes) -> bytes:
     return b"/".join(parts)
 
 
+def plural(number: int, one: str, many: str = "") -> str:
+    """Return ``1 point``, ``2 points``, ``1,024 entries``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def human_size(count: int) -> str:
     """Return a number of bytes for people: ``0 B``, ``999 B``, ``1.5 KiB``, ``12 GiB`` (binary units)."""
     value = float(abs(count))

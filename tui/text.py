@@ -17,6 +17,7 @@ from textual.content import Content
 from engine.errors import RollpointError
 from engine.points import RestorePoint
 from engine.text import human_size, message, short_age, shown_path
+from engine.text import plural as plural
 from tui.oserrors import explain
 
 CUT = ".."
@@ -111,11 +112,6 @@ def _tail(text: str, width: int) -> str:
 def count(number: int) -> str:
     """Return a number with thousands separated: ``12,345``."""
     return f"{number:,}"
-
-
-def plural(number: int, one: str, many: str = "") -> str:
-    """Return ``1 point``, ``2 points``."""
-    return f"{count(number)} {one if number == 1 else many or one + 's'}"
 
 
 def size(number: int | None) -> str:

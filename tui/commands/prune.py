@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from engine.text import plural
 from tui.commands import Answer, Command
 from tui.commands._args import backend_argument, check_backend, latest_argument, yes_argument
 
@@ -46,7 +47,7 @@ def run_prune(context: Context, args: Namespace) -> Answer:
     if args.dry_run or not going:
         return Answer({**document, "removed": [], "failed": [], "freed": 0})
     require_terminal(args.yes)
-    confirm(context, f"{_points(len(going))} will be removed for good.", args.yes)
+    confirm(context, f"{plural(len(going), 'point')} will be removed for good.", args.yes)
     with context.job() as job:
         result = context.engine.prune_all(job, None if args.yes else going, args.backend)
     return _removed(context, result, document)
@@ -64,7 +65,7 @@ def run_delete(context: Context, args: Namespace) -> Answer:
         for line in points_table(points):
             context.out.say(line)
     document |= _losses(context, points)
-    confirm(context, f"{_points(len(points))} will be removed for good.", args.yes)
+    confirm(context, f"{plural(len(points), 'point')} will be removed for good.", args.yes)
     with context.job() as job:
         result = context.engine.delete(points, job)
     return _removed(context, result, document)
@@ -110,7 +111,7 @@ def _show_fates(context: Context, fates: Sequence[Fate], *, must_be_seen: bool) 
     for line in table(head, rows, right=(0, 3, 4)) if rows else []:
         write(line)
     going = sum(not fate.keep for fate in fates)
-    context.out.info(f"{_points(going)} of {len(fates)} to be removed." if going else
+    context.out.info(f"{plural(going, 'point')} of {len(fates)} to be removed." if going else
                      "No point is to be removed by the rules.")
 
 
@@ -122,7 +123,7 @@ def _removed(context: Context, result: PruneResult, document: dict[str, Any]) ->
         if not any(name in warning for warning in context.warnings):
             context.warn(f"point {name} could not be removed: {why}")
     freed = f"; {human_size(result.freed)} freed" if result.freed or "losses" not in document else ""
-    context.out.info(f"{_points(len(result.removed))} removed{freed}.")
+    context.out.info(f"{plural(len(result.removed), 'point')} removed{freed}.")
     return Answer({**document, "removed": list(result.removed), "freed": result.freed,
                    "failed": [{"id": name, "reason": message(why)} for name, why in result.failed]})
 
@@ -130,10 +131,6 @@ def _removed(context: Context, result: PruneResult, document: dict[str, Any]) ->
 def _fate_json(fate: Fate) -> dict[str, Any]:
     return {"id": fate.point.id, "number": fate.point.number, "keep": fate.keep, "rule": fate.rule,
             "own_bytes": fate.point.own_bytes}
-
-
-def _points(count: int) -> str:
-    return "1 point" if count == 1 else f"{count} points"
 
 
 COMMANDS = (

@@ -27,7 +27,7 @@ def configure_repair(_parser: ArgumentParser) -> None:
 def run_verify(context: Context, args: Namespace) -> Answer:
     """Check the store; exit code 7 when something is damaged."""
     from engine.errors import DamageError
-    from engine.text import human_size
+    from engine.text import human_size, plural
 
     points = list({point.id: point for point in map(context.resolve, args.points)}.values())
     points = points or context.engine.kept_points()
@@ -36,7 +36,7 @@ def run_verify(context: Context, args: Namespace) -> Answer:
     for damage in report.damage:
         context.out.data(_damage_line(damage))
     read = f", {human_size(report.bytes_read)} read" if report.bytes_read else ""
-    context.out.info(f"{report.points} points, {report.entries:,} entries checked{read}: " +
+    context.out.info(f"{plural(report.points, 'point')}, {plural(report.entries, 'entry', 'entries')} checked{read}: " +
                      (f"{len(report.damage)} damaged." if report.damage else "all is well."))
     if report.unsummed:
         context.out.info(f"Of {report.unsummed} copies of disks there is no checksum: it is only known that they are "
