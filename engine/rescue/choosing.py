@@ -10,7 +10,7 @@ from engine.machine.blockids import split_spec
 from engine.machine.filesystems import FileSystem, same_uuid
 from engine.points import LATEST
 from engine.rescue.survey import FoundPoint, FoundStore, Survey
-from engine.text import printable
+from engine.text import plural, printable
 
 
 def named(file_system: FileSystem, spec: str) -> bool:
@@ -59,7 +59,7 @@ def store(survey: Survey, spec: str = "") -> FoundStore:
 
 
 def _names(stores: Sequence[FoundStore]) -> str:
-    return ", ".join(f"{printable(s.name)} ({s.host or 'unknown host'}, {s.count} points)" for s in stores)
+    return ", ".join(f"{printable(s.name)} ({s.host or 'unknown host'}, {plural(s.count, 'point')})" for s in stores)
 
 
 def point(found: FoundStore, spec: str = LATEST) -> FoundPoint:

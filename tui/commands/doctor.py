@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import DamageError, ToolError
 from engine.results import Finding
-from engine.text import message
+from engine.text import message, plural
 from tui.commands import Answer, Command
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _store(status: StoreStatus) -> Iterator[Finding]:
         yield Finding("warning", f"there is no store at {status.path} yet", "`rollpoint snapshot` makes it")
         return
     taken, tree, free = map(human_size, (status.store_bytes, status.tree_bytes, status.free_bytes))
-    yield Finding("info", f"store {status.path}: {status.points} points, {taken} (newest tree {tree}), "
+    yield Finding("info", f"store {status.path}: {plural(status.points, 'point')}, {taken} (newest tree {tree}), "
                           f"{free} free")
     if status.read_only:
         yield Finding("warning", "the store is read-only: no points can be taken", "mount it read-write")
