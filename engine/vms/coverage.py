@@ -98,8 +98,8 @@ def _never(disk: DiskState) -> str:
     if disk.spec.problem:
         return "it is not understood"
     if disk.kind == NETWORK:
-        return "it is on the network"
-    return f"it is on a device ({disk.kind})" if disk.kind in ON_DEVICES else ""
+        return "on the network"
+    return f"on a device ({disk.kind})" if disk.kind in ON_DEVICES else ""
 
 
 def _part(what: str, path: bytes, never: str, versions: Mapping[bytes, Sequence[Version]], root: bytes) -> Part:

@@ -55,7 +55,7 @@ def test_disks_of_a_vm_from_a_snapshot(machine: BtrfsMachine, rp: Callable[..., 
     point = rp("snapshot", "--backend", "btrfs", "--json").document["id"]
     shown = rp("vms", "show", "web")
     assert f"  xvda: 1 point of btrfs, the newest {point}, with the file system that it lies on\n" in shown.out
-    assert "xvdb: NOT HELD: it is on a device" in shown.out
+    assert "xvdb: NOT HELD: on a device" in shown.out
     ran = rp("vms", "check", code=3)        # xvdb is not there
     assert "note: no restore point holds xvdb of web" in ran.err + ran.out
     checked = rp("vms", "check", "--json", code=3).document

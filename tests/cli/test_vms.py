@@ -189,12 +189,12 @@ def test_what_restore_points_hold(run: Run, tree: Path) -> None:
     parts = run("vms", "show", "held", "--json").document["machine"]["held"]
     assert [(p["part"], p["points"], p["newest"], p["as_it_is"]) for p in parts] == [
         ("vm.cfg", 4, newest, True), ("xvda", 2, newest, True), ("xvdb", 0, None, False), ("xvdd", 0, None, False)]
-    assert parts[2]["why"] == "it is on a device (physical disk)" and parts[3]["why"] == "no restore point holds it"
+    assert parts[2]["why"] == "on a device (physical disk)" and parts[3]["why"] == "no restore point holds it"
     path.write_text(path.read_text() + "# edited\n")
     ran = run("vms", "show", "held")
     assert f"  vm.cfg: 4 points, the newest {newest}, as it was then" in ran.out
     assert f"  xvda: 2 points, the newest {newest}, as it is now" in ran.out
-    assert "  xvdb: NOT HELD: it is on a device (physical disk)" in ran.out and "2 of 4 parts" in ran.out
+    assert "  xvdb: NOT HELD: on a device (physical disk)" in ran.out and "2 of 4 parts" in ran.out
     listed = {line.split()[0]: line for line in run("vms").out.splitlines()}
     assert "  2 of 4  " in listed["held"] and "  2 of 2  " in listed["web"]
 

@@ -165,7 +165,7 @@ def test_storage_is_asked_once_and_its_failure_is_said(host: Snapshots, monkeypa
     assert found is not None and found.troubles[0].startswith("btrfs: ") and "is none" in found.troubles[0]
     why = {part.what: part.why for part in found.parts[inventory.machine("web").config]}
     assert why == {"vm.cfg": NONE_ASKED, "xvda": NONE_ASKED, "xvdb": NONE_ASKED, "xvdc": NONE_ASKED,
-                   "xvdd": "it is on a device (physical disk), and not all points could be asked"}
+                   "xvdd": "on a device (physical disk), and not all points could be asked"}
     assert Engine(Config(store=str(host.store), root=str(host.root))).vms_held(inventory) is None
 
 

@@ -159,7 +159,7 @@ class FakeVms:
 
     def _also(self, part: Part) -> Part:
         """What snapshots of the storage hold: the file system of every file, no device."""
-        device = part.why.startswith("it is on a device")
+        device = part.why.startswith("on a device")
         if self.vm_storage and (not device or self.vm_whole):
             newest = self.vm_storage[0]
             own = [Share("replica", part.points, part.newest, "2000", bool(part.same))] if part.held else []
@@ -175,7 +175,7 @@ class FakeVms:
             Part(CONFIG, found.file, why=NONE)]
         for one in (d for d in found.disks if not d.spec.cdrom):
             if one.kind == PHYSICAL:
-                parts.append(Part(one.spec.vdev, one.path, why=f"it is on a device ({PHYSICAL})"))
+                parts.append(Part(one.spec.vdev, one.path, why=f"on a device ({PHYSICAL})"))
             elif not newest or not one.exists:
                 parts.append(Part(one.spec.vdev, one.path, why=NONE))
             else:

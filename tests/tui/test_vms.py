@@ -90,7 +90,7 @@ async def test_coverage_says_which_part_no_point_holds() -> None:
         assert isinstance(source, CoverageRows) and source.missing == 2
         held = [(m.name, p.what) for m, p in source.rows if p is not None and not p.held]
         assert held == [("ldap", "xvdb"), ("mail", "xvdb")]
-        assert "it is on a device (physical disk)" in screen_text(pilot)
+        assert "on a device (physical disk)" in screen_text(pilot)
         await press(pilot, "n")
         source = rows(pilot).source
         assert isinstance(source, CoverageRows)
@@ -128,7 +128,7 @@ async def test_coverage_says_whose_points_could_not_be_asked() -> None:
         source = rows(pilot).source
         assert isinstance(source, CoverageRows)
         assert [p.why for _, p in source.rows if p is not None and not p.held] == [
-            "it is on a device (physical disk), and not all points could be asked",
+            "on a device (physical disk), and not all points could be asked",
             "no restore point that could be asked holds it"]
         await press(pilot, "1", "right", "down", "enter")
         assert isinstance(pilot.app.screen, VmScreen)

@@ -90,8 +90,8 @@ def test_the_newest_of_all_backends_is_named_and_all_are_counted() -> None:
 
 def test_what_no_point_holds_is_in_doubt_where_not_all_could_be_asked() -> None:
     assert in_doubt(Held("xvda", b"x", why=NONE)).why == NONE_ASKED
-    assert in_doubt(Held("xvda", b"x", why="it is on a device")).why == (
-        "it is on a device, and not all points could be asked")
+    assert in_doubt(Held("xvda", b"x", why="on a device")).why == (
+        "on a device, and not all points could be asked")
     held = Held("xvda", b"x", 1, "r", True)
     assert in_doubt(held) is held
 
