@@ -17,7 +17,7 @@ from engine.config import Config
 from engine.entries import Diff, Entry, Kind, Status
 from engine.events import Job, step
 from engine.replica import rsync
-from engine.replica.disk import apply_attributes, clone_file, read_entry, walk
+from engine.replica.disk import apply_attributes, clone_file, data_ranges, read_entry, walk
 from engine.replica.source import View
 from engine.results import Finding
 from engine.scopes import Scope
@@ -170,56 +170,49 @@ def _missing_parents(source: Source, target: bytes, scope: Scope) -> list[Entry]
 
 
 def obstacles(diff: Diff, root: bytes, source: bytes) -> Iterator[Finding]:
-    """Yield findings about each file system below the root that could not be written to, or not hold what is put back;
+    """Yield a blocker for each file system below the root that could not be written to, or not hold what is put back;
     `diff` leads from the live tree to the source. `source` is a tree with the point's files, or newer ones."""
     tops = {parent: _top(root, parent) for parent in {os.path.dirname(change.path) for change in diff.changes}}
     for place in sorted(set(tops.values())):
         if os.statvfs(place).f_flag & os.ST_RDONLY:
             yield Finding("blocker", f"{printable(place)} is mounted read-only, and something in it would change",
                           f"mount -o remount,rw {printable(place)}")
-    least = _needed(diff, tops, _without_holes, (source, root), (root,))
-    for place, most in sorted(_needed(diff, tops, lambda entry, _: entry.size, (), ()).items()):
-        yield from _room(place, least[place], max(least[place], most))
+    yield from _room(diff, tops, root, source)
 
 
-def _needed(diff: Diff, tops: Mapping[bytes, bytes], size: Callable[[Entry, Sequence[bytes]], int],
-            new_in: Sequence[bytes], old_in: Sequence[bytes]) -> dict[bytes, int]:
-    """Return how many bytes each file system must have free: deletions come after the copies, and a file that is
-    replaced is there twice for a moment. `size` is asked with the trees that have such a file."""
+def _room(diff: Diff, tops: Mapping[bytes, bytes], root: bytes, source: bytes) -> Iterator[Finding]:
+    """Yield a blocker for each file system (a small /boot too) that could not hold what is put back: deletions come
+    after the copies, and a file that is replaced is there twice for a moment."""
     grows: dict[bytes, int] = defaultdict(int)
     largest: dict[bytes, int] = defaultdict(int)
     for change in diff.changes:
-        if change.new is not None and change.status is not Status.ATTRS:
-            place, new = tops[os.path.dirname(change.path)], size(change.new, new_in)
-            grows[place] += new - (size(change.old, old_in) if change.old else 0)
-            largest[place] = max(largest[place], new if change.old is not None else 0)
-    return {place: max(0, grows[place]) + largest[place] for place in grows}
+        if change.new is None or change.status is Status.ATTRS:
+            continue
+        place, new = tops[os.path.dirname(change.path)], _data(change.new, source)
+        grows[place] += new - (_data(change.old, root) if change.old else 0)
+        if change.old is not None:
+            largest[place] = max(largest[place], new)
+    for place in sorted(grows):
+        room = os.statvfs(place)
+        free, all_of_it = room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize
+        needed = max(0, grows[place]) + largest[place] + min(_SPARE, all_of_it // 50)
+        if needed > free and (grows[place] > 0 or largest[place]):
+            yield Finding("blocker", f"not enough room on {printable(place)}: {human_size(needed)} are needed while "
+                          f"files are put back, {human_size(free)} are free",
+                          f"free {human_size(needed - free)} first, or roll back some paths only")
 
 
-def _without_holes(entry: Entry, trees: Sequence[bytes]) -> int:
-    """Return about how much of a file is no hole, as far as a tree has it, or another version of it."""
-    for tree in trees if entry.kind is Kind.FILE and entry.size >= _LARGE else ():
-        with contextlib.suppress(OSError):
-            info = os.lstat(os.path.join(tree, entry.path))
-            if stat.S_ISREG(info.st_mode) and info.st_blocks * 512 < info.st_size:
-                return min(entry.size, info.st_blocks * 512)
+def _data(entry: Entry, tree: bytes) -> int:
+    """Return how many bytes of a file are no hole, where a tree has it as it is; else its size. Blocks in use say
+    nothing: a file system may compress."""
+    with contextlib.suppress(OSError):
+        if entry.kind is Kind.FILE and entry.size >= _LARGE:
+            fd = os.open(os.path.join(tree, entry.path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with open(fd, "rb", buffering=0):
+                info = os.fstat(fd)
+                if (info.st_size, info.st_mtime_ns) == (entry.size, entry.mtime):
+                    return sum(end - start for start, end in data_ranges(fd, 0, info.st_size))
     return entry.size
-
-
-def _room(place: bytes, least: int, most: int) -> Iterator[Finding]:
-    """Yield a blocker for a file system (a small /boot too) that could not hold what is put back; a warning where it
-    depends on how much of sparse files is holes."""
-    room = os.statvfs(place)
-    free, spare = room.f_bavail * room.f_frsize, min(_SPARE, room.f_blocks * room.f_frsize // 50)
-    if most and most + spare > free:
-        if least + spare > free:
-            yield Finding("blocker", f"not enough room on {printable(place)}: {human_size(least + spare)} are needed "
-                          f"while files are put back, {human_size(free)} are free",
-                          f"free {human_size(least + spare - free)} first, or roll back some paths only")
-        else:
-            yield Finding("warning", f"{printable(place)} may be too small: were there no holes in files, "
-                          f"{human_size(most + spare)} would be needed while they are put back; "
-                          f"{human_size(free)} are free", "by the holes that can be seen now it is enough")
 
 
 def _top(root: bytes, path: bytes) -> bytes:

@@ -133,17 +133,24 @@ def copy_data(source: bytes, target: bytes) -> None:
 
 def copy_range(source: int, target: int, start: int, end: int) -> None:
     """Copy the data (not the holes) of bytes `start` to `end` to the same place of another open file."""
-    position = start
-    while position < end:
+    for position, stop in data_ranges(source, start, end):
+        while position < stop:
+            position += _copy_some(source, target, position, stop - position)
+
+
+def data_ranges(file: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield where an open file has data and no holes, from `start` to `end`. Raises OSError."""
+    while start < end:
         try:
-            position = os.lseek(source, position, os.SEEK_DATA)
+            start = os.lseek(file, start, os.SEEK_DATA)
         except OSError as error:
             if error.errno == errno.ENXIO:
                 return
             raise
-        stop = min(end, os.lseek(source, position, os.SEEK_HOLE))
-        while position < stop:
-            position += _copy_some(source, target, position, stop - position)
+        stop = min(end, os.lseek(file, start, os.SEEK_HOLE))
+        if start < stop:
+            yield start, stop
+        start = stop
 
 
 def _copy_some(source: int, target: int, position: int, count: int) -> int:

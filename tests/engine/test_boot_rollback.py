@@ -372,14 +372,13 @@ def test_holes_of_a_file_need_no_room(mounted: BootBench) -> None:
     with image.open("r+b") as file:
         file.write(b"since" * 1024)
     plan = bench.plan(point)
-    assert not plan.blocked and any("home may be too small" in t for t in texts(plan.findings, "warning"))
-    assert bench.engine().rollback(plan, Job()).verified
+    assert not plan.blocked and bench.engine().rollback(plan, Job()).verified
     with image.open("rb") as file:
         assert file.read(4096) == b"then" * 1024 and image.stat().st_blocks * 512 < MIB
-    (image.parent / "filled").write_bytes(os.urandom(7 * MIB))
-    image.unlink()
-    again = bench.plan(point)
-    assert not again.blocked, "the store's own copy has the holes"
+    with image.open("r+b") as file:
+        file.write(b"later" * 1024)
+    bench.point()
+    assert bench.plan(point).blocked, "how much of a version that is no longer in the tree is data, nobody can say"
 
 
 @pytest.mark.root
