@@ -23,7 +23,7 @@ class BtrfsMachine:
     def __init__(self, made: Loops, place: Path) -> None:
         self.loops, self.place = made, place
         self.device = made.make("btrfs", mib=256)
-        self.top = made.mount(self.device, place / "top", "-o", "subvolid=5")
+        self.top = made.mount(self.device, place / "top", "-o", "subvolid=5,commit=1")
         for name in ("@", "@home", "@/nested"):
             run("btrfs", "subvolume", "create", str(self.top / name))
         for name in ("home", "etc"):

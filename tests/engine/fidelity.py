@@ -19,8 +19,8 @@ CHUNK = 10
 
 
 def budget(share: float) -> int:
-    """Return how many chunks of histories a variant runs: its share of ROLLPOINT_HISTORIES (default 200)."""
-    return max(1, round(int(os.environ.get("ROLLPOINT_HISTORIES", "200")) * share / CHUNK))
+    """Return how many chunks of histories a variant runs: its share of ROLLPOINT_HISTORIES (default 120)."""
+    return max(1, round(int(os.environ.get("ROLLPOINT_HISTORIES", "120")) * share / CHUNK))
 
 
 def run_chunk(check: Check, place: str, number: int, *, privileged: bool = True) -> None:

@@ -34,7 +34,7 @@ class Server:
     def __init__(self, place: Path) -> None:
         self.root, self.store = place / "root", place / "store"
         self.root.mkdir()
-        disk = image(self.root, "1.img", size=10 << 30, data=1 << 20)
+        disk = image(self.root, "1.img", size=1 << 30, data=1 << 20)
         config(self.root, 1, OVM_simple_name="web", disk=[f"file:{disk},xvda,w", ",xvdb:cdrom,r", "rbd:a/b,xvdc,w"])
         config(self.root, 2, OVM_simple_name="db", disk=["file:/gone.img,xvda,w"], vncpasswd="g3heim")
         config(self.root, 3, repository=OTHER, template=True)
