@@ -20,7 +20,7 @@ from engine.errors import RefusedError, UsageError
 from engine.events import Job
 from engine.lister import Lister
 from engine.points import RestorePoint
-from engine.replica import bootsaved, query, room
+from engine.replica import bootsaved, layout, query, room
 from engine.replica.content import Contents
 from engine.results import FileContent, Measure, ScopeChoice, Software, StoreStatus
 from engine.session import clean_errors
@@ -37,8 +37,12 @@ class Reader(Lister):
     def status(self) -> StoreStatus:
         """Return the health and size of the store; there need not be one yet."""
         path, root = os.fsencode(self.config.store), printable(os.fsencode(self.config.root))
-        if not os.path.lexists(os.path.join(path, b"store.yaml")):
-            return StoreStatus(printable(path), root, False, False, 0, 0, 0, None, 0, "", "", "")
+        with clean_errors():
+            there = _there(os.path.join(path, b"store.yaml"))
+        if not there:
+            absent = layout.unmounted(os.path.realpath(path))
+            return StoreStatus(printable(path), root, False, False, 0, 0, 0, None, 0, "", "", "",
+                               unmounted=printable(absent or b""))
         store = self._store
         listed = query.points(store)
         total, tree = room.sizes(store, listed)
@@ -303,3 +307,11 @@ class Reader(Lister):
             with Contents(store, catalog).open(row) as file:
                 yield file
 
+
+def _there(path: bytes) -> bool:
+    """Whether there is such a file. Raises OSError where nobody can tell: of a dead disk that is not "no"."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True

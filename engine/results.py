@@ -19,7 +19,8 @@ class StoreStatus:
     """Health and size of the store, measured. `limit_bytes` is the size rule's limit (None: no limit known yet),
     `holder` who holds the write lock now ("" for nobody), `unfinished` the operation a crash left ("" for none),
     `rollback` the state of an interrupted rollback ("" for none), `safety` the id of the safety point that it can be
-    undone to ("" for none: it can only be gone on with), `ordered` a rollback that waits for the next boot."""
+    undone to ("" for none: it can only be gone on with), `ordered` a rollback that waits for the next boot, `unmounted`
+    where a disk is to be mounted that may have the store ("" where there is none to wait for)."""
 
     path: str
     root: str
@@ -35,6 +36,7 @@ class StoreStatus:
     rollback: str
     safety: str = ""
     ordered: str = ""
+    unmounted: str = ""
 
 
 @dataclass(frozen=True, slots=True)

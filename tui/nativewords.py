@@ -29,11 +29,17 @@ def content_rows(point: RestorePoint) -> list[Line]:
     rows += [Content(""), field("Changes", *([(", ".join(places), "strong")] if places else [("nothing", "")])),
              field("", ("all of it, one volume of it, or some paths", "dim")),
              field("When", "at once; as long as copying takes"),
+             _filled() if point.backend == "lvm" else
              field("Goes", ("nothing: every snapshot stays", "good"), ", newer ones too"),
              field("Stays", "what is excluded, databases that are named"),
              field("Undo", ("yes", "good"), ": a safety point first; can be undone, and resumed when interrupted"),
              field("First", "every path that would change is shown")]
     return rows
+
+
+def _filled() -> Line:
+    """What going back by content does to LVM's snapshots: what is copied goes into the thick ones as well."""
+    return field("Goes", ("no snapshot is removed", "good"), "; thick ones fill up: the plan says how far")
 
 
 def native_rows(plan: NativePlan) -> list[Line]:

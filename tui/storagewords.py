@@ -13,10 +13,18 @@ from engine.text import message, printable
 if TYPE_CHECKING:
     from engine.backend import Level
     from engine.backends import Trouble
+    from engine.results import StoreStatus
+    from tui.engine_api import EngineLike
 
 Levels: TypeAlias = "tuple[list[Level], list[str], list[Trouble]]"
 """What `Engine.levels` answers: how full, what is pending, who cannot say."""
 WHOSE = {"": "", "unknown": "not ours"}
+
+
+def kept(engine: EngineLike, status: StoreStatus) -> list[RestorePoint]:
+    """Return the points of the store, none where there is no store: that is nothing wrong, unless it may be on a disk
+    that is not mounted. Raises what the engine does."""
+    return engine.points() if status.exists or status.unmounted else []
 
 
 def of_storage(point: RestorePoint) -> bool:

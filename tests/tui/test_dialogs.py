@@ -119,7 +119,7 @@ async def test_deleting_the_only_point_says_so() -> None:
     async with make_app(FakeEngine(1)).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await press(pilot, "x")
-        assert "only point there is" in screen_text(pilot)
+        assert "only point in the store" in screen_text(pilot)
 
 
 async def test_verify_whole_and_damaged() -> None:

@@ -65,6 +65,14 @@ async def test_filter_as_you_type_and_clear() -> None:
         assert "Changes since point 8" in screen_text(pilot)
 
 
+async def test_a_store_on_a_disk_that_is_not_mounted_is_no_invitation_to_make_one() -> None:
+    engine = FakeEngine(0)
+    engine.state = replace(engine.state, exists=False, unmounted="/backup")
+    async with make_app(engine).run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        assert "There is no store at" in screen_text(pilot) and "take the first one" not in screen_text(pilot)
+
+
 async def test_empty_store_says_press_s() -> None:
     engine = FakeEngine(0)
     engine.state = replace(engine.state, exists=False)

@@ -225,3 +225,26 @@ async def test_the_dialog_is_no_taller_than_what_is_in_it_and_never_hides_its_ke
             engine.list = [replace(p, pinned=True) if p.number == 1 else p for p in engine.list]
             await press(pilot, *"yes", "enter")
             assert "Look again" in screen_text(pilot) and "yes enter Do it" in screen_text(pilot)
+
+
+async def test_the_cursor_stays_on_its_point_when_the_storage_answers() -> None:
+    """`p` asks nothing: it must not unpin another point than the one that was under the cursor."""
+    engine = thinning()
+    answer, real = threading.Event(), engine.storage_points
+
+    def slow() -> Listing:
+        assert answer.wait(20)
+        return real()
+
+    async with make_app(engine).run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        engine.storage_points = slow    # type: ignore[method-assign]
+        await pilot.press("P")
+        await until(pilot, lambda: len(fates(pilot)) == 30, "the store's points")
+        await pilot.press("tab", "home", "down", "down", "down")
+        rows = pilot.app.screen.query_one("#fates", RowList)
+        point = fates(pilot)[rows.cursor].point.id
+        answer.set()
+        await until(pilot, lambda: len(fates(pilot)) == 36, "the storage's points")
+        await settle(pilot)
+        assert fates(pilot)[rows.cursor].point.id == point and rows.cursor > 3

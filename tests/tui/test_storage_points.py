@@ -160,6 +160,20 @@ async def test_without_a_store_the_storage_has_points_all_the_same() -> None:
         assert point_of(pilot).backend == "zfs"
 
 
+@pytest.mark.parametrize("verb", ["status", "points"])
+async def test_points_of_the_storage_are_there_when_the_store_cannot_be_read(verb: str) -> None:
+    engine = with_storage()
+    engine.fail[verb] = OSError(5, "Input/output error")
+    async with make_app(engine).run_test(size=(120, 24)) as pilot:
+        await settle(pilot)
+        text = screen_text(pilot)
+        assert "tank/home" in text and "NOT SHOWN" in text and "Input/output error" in text
+        assert point_of(pilot).backend == "zfs"
+        del engine.fail[verb]
+        await press(pilot, "u")
+        assert "NOT SHOWN" not in screen_text(pilot) and " N     12" in screen_text(pilot)
+
+
 async def test_fill_levels_and_what_is_pending_are_said() -> None:
     engine = with_storage()
     engine.waiting = ("vg/root merges when it is next activated",)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from textual import events
 
 from engine.errors import ChangedError
 from tests.tui.conftest import AppPilot, make_app, point_of, press, screen_text, settle, until
@@ -68,6 +69,18 @@ async def test_back_from_a_way_without_doing_it_leads_to_the_choice() -> None:
         assert isinstance(pilot.app.screen, WaysScreen) and engine.calls.count("native_plan") == 3
         await press(pilot, "escape")
         assert isinstance(pilot.app.screen, PointsScreen) and "set_back" not in engine.calls
+
+
+@pytest.mark.parametrize(("keys", "chosen"), [("nc", "By content"), ("cn", "Native"), ("ncnc", "By content")])
+async def test_the_last_of_keys_that_come_at_once_counts(keys: str, chosen: str) -> None:
+    """As typed ahead, or over a slow line: the way that cannot be undone must not be chosen by the one before."""
+    async with make_app(with_storage()).run_test(size=(100, 30)) as pilot:
+        await settle(pilot)
+        await press(pilot, "g", "r")
+        for key in keys:
+            pilot.app.post_message(events.Key(key, key))
+        await settle(pilot)
+        assert f"[{chosen}]" in screen_text(pilot) and f"Go on: {chosen.lower()}" in screen_text(pilot)
 
 
 @pytest.mark.parametrize("answer", WRONG, ids=["".join(w) for w in WRONG])

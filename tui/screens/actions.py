@@ -126,4 +126,5 @@ class PointActions(Upkeep):
 
         point = self._chosen_point("delete")
         if point is not None:
-            self.app.push_screen(DeleteScreen(point, len(self.points) - 1), self.after_removal)
+            alike = sum(p.backend == point.backend for p in self.points)
+            self.app.push_screen(DeleteScreen(point, alike - 1), self.after_removal)

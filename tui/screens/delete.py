@@ -122,7 +122,7 @@ class DeleteScreen(TypedDialog[PruneResult]):
         if point.newest and self._others:
             rows.append(content("It is the newest: the store's plain tree goes back to the point before it."))
         if not self._others:
-            rows.append(content(("It is the only point there is. Without it there is nothing to go back to.", "bad")))
+            rows.append(content(("It is the only point in the store: without it the store has nothing left.", "bad")))
         else:
             rows.append(content("The other points stay whole and can still be rolled back to."))
         rows.append(content(("To remove points by the rules, leave and press P.", "dim")))

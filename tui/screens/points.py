@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -11,7 +12,6 @@ from textual.containers import Container
 from textual.content import Content
 from textual.widgets import Input
 
-from engine.backends import Trouble
 from engine.dispatch import REPLICA
 from engine.errors import RollpointError
 from engine.points import RestorePoint
@@ -21,8 +21,8 @@ from tui.health import age_note, store_line
 from tui.notices import banner_rows, storage_rows
 from tui.places import PLACES
 from tui.screens.base import FILTER
-from tui.screens.storagewatch import StorageWatch
-from tui.storagewords import level_groups
+from tui.screens.storagewatch import StorageWatch, trouble_of
+from tui.storagewords import kept, level_groups
 from tui.text import Line, Segment, called, content, error_lines
 from tui.widgets.details import DetailPane
 from tui.widgets.fields import Fields
@@ -35,6 +35,8 @@ from tui.widgets.statusline import Banner, StatusLine
 RELOAD_SECONDS = 10.0
 DAYS_FROM = 32
 """From this height on the list has a heading for each day."""
+
+_Read: TypeAlias = "tuple[StoreStatus | None, list[RestorePoint], BaseException | None]"
 
 
 class PointsScreen(StorageWatch):
@@ -65,10 +67,11 @@ class PointsScreen(StorageWatch):
     def __init__(self) -> None:
         super().__init__()
         self.status: StoreStatus | None = None
-        self._store_troubles: Sequence[Trouble] = ()
+        self._read = False                  # whether the store has been looked at, once
+        self._failed: BaseException | None = None       # why its points cannot be listed
         self._seen: str | None = None
         self._wanted: str | None = None     # to be under the cursor as soon as it is listed
-        self._loading = self._again = self._broken = False
+        self._loading = self._again = False
 
     def compose(self) -> ComposeResult:
         """Header, status, banner, list and details, filter, keys."""
@@ -120,31 +123,30 @@ class PointsScreen(StorageWatch):
             return
         self._loading, self._again = True, False
         engine = self.rollpoint.engine
-        self.ask("load", lambda: _read(engine), self._loaded, self._load_failed)
+        self.ask("load", lambda: _read(engine), self._loaded, lambda error: self._loaded((None, [], error)))
 
     def _look_again(self) -> None:
         if self.is_current:
             self._read_store()
             self.ask_storage_at_times()
 
-    def _load_failed(self, error: BaseException) -> None:
-        self._loading, self._broken = False, True
-        self.query_one("#status", StatusLine).show([("The store cannot be read.", "bad")])
-        self._say_instead(error_lines(error) + [Content(""), content(("Press u to look again.", "dim"))])
-
-    def _loaded(self, answer: tuple[StoreStatus, list[RestorePoint], Sequence[Trouble]]) -> None:
-        self._loading = self._broken = False
+    def _loaded(self, answer: _Read) -> None:
+        self._loading, self._read = False, True
         if self._again:
             self._read_store()
-        self.status, self.kept, self._store_troubles = answer
+        self.status, self.kept, self._failed = answer
         self.show_all()
         self.announce()
 
     def show_all(self) -> None:
         """Show what is known now of store and storage."""
-        if self.status is None or self._broken:
-            return          # the store is being read, or what went wrong with it is shown
+        if not self._read:
+            return
         self.merge()
+        if self._failed is not None and not self.points:
+            self.query_one("#status", StatusLine).show([("The store cannot be read.", "bad")])
+            self._say_instead(error_lines(self._failed) + [Content(""), content(("Press u to look again.", "dim"))])
+            return
         if self.marked is not None:
             self.marked = next((p for p in self.points if p.id == self.marked.id), None)
         self._stand()
@@ -154,18 +156,21 @@ class PointsScreen(StorageWatch):
     def _stand(self) -> None:
         """Say in the status line how store and storage stand, and above the list what must not be overlooked."""
         status, line = self.status, self.query_one("#status", StatusLine)
-        if status is None:
-            return
         levels, pending, silent = self.levels
         silent = [t for t in silent if t.backend not in {trouble.backend for trouble in self.found.troubles}]
+        lost = [trouble_of(REPLICA, self._failed)] if self._failed is not None else []
+        warned = storage_rows([*lost, *self.found.troubles], silent, pending)
+        if status is None:
+            line.show([("The store cannot be read.", "bad")] if lost else [])
+            self.query_one("#banner", Banner).show(warned)
+            return
         only: list[Segment] = [(f"Only {self.kind}   ", "accent")] if self.kind else []
         known = status.exists or bool(self.points)
         line.show([*only, *store_line(status, self.kept or self.points, self.rollpoint.now(),
                                       self.size.width - 2 - len("".join(text for text, _ in only)),
                                       total=len(self.points), beside=level_groups(levels, pending))] if known
                   else [("There is no store yet.", "")])
-        self.query_one("#banner", Banner).show([
-            *banner_rows(status), *storage_rows([*self._store_troubles, *self.found.troubles], silent, pending)])
+        self.query_one("#banner", Banner).show([*banner_rows(status), *warned])
 
     def _say_instead(self, rows: Sequence[Line]) -> None:
         self.query_one("#empty", Fields).show(rows)
@@ -236,7 +241,8 @@ class PointsScreen(StorageWatch):
 
     @on(Input.Changed, "#filter")
     def _typed(self) -> None:
-        if self.status is not None:
+        self._wanted = None     # who looks for something else is not called back
+        if self.points:
             self._list()
 
     def action_clear(self) -> None:
@@ -275,14 +281,14 @@ class PointsScreen(StorageWatch):
         self.action_reload()
 
 
-def _read(engine: EngineLike) -> tuple[StoreStatus, list[RestorePoint], Sequence[Trouble]]:
-    """Ask for the store and its points (in a worker). A store that is missing or cannot be read is a trouble among
-    others, and no error, where the storage has points."""
-    status = engine.status()
+def _read(engine: EngineLike) -> _Read:
+    """Ask for the store and its points (in a worker), and why they cannot be listed."""
+    status = None
     try:
-        return status, engine.points(), ()
-    except RollpointError:
-        return status, [], [t for t in engine.listing().troubles if t.backend == REPLICA]
+        status = engine.status()
+        return status, kept(engine, status), None
+    except (RollpointError, OSError) as error:
+        return status, [], error
 
 
 def _welcome(root: str, read_only: bool, *, elsewhere: bool) -> list[Line]:

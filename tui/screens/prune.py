@@ -111,7 +111,10 @@ class PruneScreen(FateWatch):
             certain = {f.point.id for f in self.certain}
             rows.show(CalendarRows([f for f in found if f.point.id in certain]), rows.cursor)
         else:
-            rows.show(FateRows(found, self.rollpoint.now(), asking=self.asking), rows.cursor)
+            was = rows.source.fates[rows.cursor].point.id if isinstance(rows.source, FateRows) and rows.cursor < len(
+                rows.source) else ""
+            at = next((i for i, fate in enumerate(found) if fate.point.id == was), rows.cursor)
+            rows.show(FateRows(found, self.rollpoint.now(), asking=self.asking), at)
 
     @property
     def kinds(self) -> list[str]:

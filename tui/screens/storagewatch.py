@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from engine.backends import Listing, Trouble
 from engine.dispatch import REPLICA
+from engine.errors import RollpointError
 from engine.points import RestorePoint
 from tui.screens.actions import PointActions
 from tui.storagewords import Levels
@@ -73,14 +74,14 @@ class StorageWatch(PointActions):
             self.ask_storage()
 
     def _unlisted(self, error: BaseException) -> None:
-        self._listed(Listing((), (_trouble(error),)))
+        self._listed(Listing((), (trouble_of("the storage", error),)))
 
     def _filled(self, levels: Levels) -> None:
         self._asking_levels, self.levels = False, levels
         self.show_all()
 
     def _unfilled(self, error: BaseException) -> None:
-        self._filled(([], [], [_trouble(error)]))
+        self._filled(([], [], [trouble_of("the storage", error)]))
 
     # --- one kind alone ------------------------------------------------------------------------------------------
 
@@ -107,5 +108,7 @@ class StorageWatch(PointActions):
         self.show_all()
 
 
-def _trouble(error: BaseException) -> Trouble:
-    return Trouble("the storage", safe(error))
+def trouble_of(what: str, error: BaseException) -> Trouble:
+    """Return an error as what keeps the points of something from the list."""
+    hint = error.hint if isinstance(error, RollpointError) else ""
+    return Trouble(what, safe(error), safe(hint))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 from textual import on
 from textual.app import ComposeResult
@@ -14,12 +15,13 @@ from textual.widgets import Input, Static
 from engine.audit import AuditEntry
 from engine.points import RestorePoint
 from engine.results import StoreStatus
+from tui.engine_api import EngineLike
 from tui.health import age_note, health_rows, level_rows
 from tui.notices import banner_rows
 from tui.places import Here
 from tui.screens.base import FILTER
 from tui.screens.upkeep import Upkeep
-from tui.storagewords import Levels
+from tui.storagewords import Levels, kept
 from tui.text import Segment, content, error_lines, fit, plural, safe
 from tui.widgets.fields import Fields
 from tui.widgets.filterline import FilterLine
@@ -31,6 +33,9 @@ ENTRIES = 5000
 """How many entries of the log are read: the list is virtual, so that they cost no more than a screen of them."""
 RELOAD_SECONDS = 10.0
 _GOOD = ("done", "ok")
+
+
+_Read: TypeAlias = "tuple[StoreStatus, list[RestorePoint], list[AuditEntry]]"
 
 
 class LogRows:
@@ -171,13 +176,13 @@ class StoreScreen(Upkeep):
 
     def _read(self) -> None:
         engine = self.rollpoint.engine
-        self.ask("load", lambda: (engine.status(), engine.points(), engine.audit(ENTRIES)), self._loaded, self._failed)
+        self.ask("load", lambda: _read(engine), self._loaded, self._failed)
 
     def _failed(self, error: BaseException) -> None:
         self.query_one("#status", StatusLine).show([("The store cannot be read.", "bad")])
         self.query_one("#health-text", Fields).show(error_lines(error))
 
-    def _loaded(self, answer: tuple[StoreStatus, list[RestorePoint], list[AuditEntry]]) -> None:
+    def _loaded(self, answer: _Read) -> None:
         self.status, self.points, self._log = answer
         self.say_what_it_is()
         self.query_one("#banner", Banner).show(banner_rows(self.status))
@@ -218,6 +223,11 @@ class StoreScreen(Upkeep):
         """Clear the filter, or go back."""
         if not self.query_one(FilterLine).clear_away():
             self.dismiss(None)
+
+
+def _read(engine: EngineLike) -> _Read:
+    status = engine.status()
+    return status, kept(engine, status), engine.audit(ENTRIES)
 
 
 def _searched(source: LogRows, entry: AuditEntry) -> str:

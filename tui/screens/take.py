@@ -19,7 +19,7 @@ from engine.events import Job
 from engine.points import RestorePoint
 from engine.results import SnapshotRequest, SnapshotResult
 from tui.screens.job import DONE, FORM, JobDialog
-from tui.storagewords import of_storage
+from tui.storagewords import kept, of_storage
 from tui.text import Line, brief_age, called, clock_time, content, count, error_lines, field, plural, safe, shown, size
 from tui.widgets.checkline import CheckLine
 from tui.widgets.choiceline import ChoiceLine
@@ -137,7 +137,7 @@ class TakeScreen(JobDialog[SnapshotResult]):
         self.query_one("#backend").display = False      # most machines have nothing to choose here
         engine = self.rollpoint.engine
         self.ask("takers", engine.takers, self._can_take, lambda _: None)
-        self.ask("facts", lambda: (engine.settings(), engine.points()), self._facts, self._no_facts)
+        self.ask("facts", lambda: (engine.settings(), kept(engine, engine.status())), self._facts, self._no_facts)
 
     def _facts(self, answer: tuple[list[tuple[str, str, str]], list[RestorePoint]]) -> None:
         self._read = answer

@@ -85,7 +85,7 @@ class WaysScreen(BaseScreen[bool]):
 
     def _choose(self, way: str) -> None:
         self._way = way
-        self.query_one(f"#{way}").focus()
+        self.set_focus(self.query_one(f"#{way}"))       # at once: a focus that comes later would undo the next choice
         self._show()
 
     def _show(self) -> None:
@@ -114,7 +114,7 @@ class WaysScreen(BaseScreen[bool]):
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """A click chooses as well."""
-        if event.widget.id in _TITLES and event.widget.id != self._way:
+        if event.widget is self.focused and event.widget.id in _TITLES and event.widget.id != self._way:
             self._choose(event.widget.id)
 
     def action_other(self) -> None:
