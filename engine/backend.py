@@ -111,10 +111,11 @@ class Backend(Protocol):
         """Open a point as a directory. Raises RefusedError for one that has no files to show (a volume that holds a
         VM's disk)."""
 
-    def strain(self, point: RestorePoint, written: Mapping[bytes, int]) -> Sequence[Finding]:
+    def strain(self, point: RestorePoint, written: Mapping[bytes, int], *, rollback: bool = True) -> Sequence[Finding]:
         """Return what going back by content to a point does to the snapshots that are read from and to their
-        neighbours; `written` are the bytes, about, that it writes to what is mounted at each place. Nothing where
-        writing takes no room but that of the file system itself."""
+        neighbours; `written` are the bytes, about, that it writes to what is mounted at each place. Without `rollback`
+        single files are brought back: no safety point is taken, and setting the volume back is no way instead. Nothing
+        where writing takes no room but that of the file system itself."""
 
     def annotate(self, point: RestorePoint, *, comment: str | None = None, pinned: bool | None = None) -> RestorePoint:
         """Change the comment, or pin or unpin; returns the point as it is now."""

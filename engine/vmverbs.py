@@ -197,7 +197,9 @@ class VmVerbs(Reader):
     def _disks_of(self, point: RestorePoint, machine: Machine, job: Job) -> AbstractContextManager[Source]:
         """Open what a point has of a VM's disks."""
         if point.backend not in (REPLICA, INVENTORIES, DISKS):
-            return storage_source(point, machine, os.fsencode(self._root), lambda: self.storage.opened(point, job))
+            backend = self.storage.backend(point.backend)
+            return storage_source(point, machine, os.fsencode(self._root), lambda: self.storage.opened(point, job),
+                                  lambda written: backend.strain(point, written, rollback=False))
         return source(self._store, point, os.fsencode(self._root))
 
     def vm_restore_disks(self, plan: DiskPlan, job: Job) -> DiskResult:

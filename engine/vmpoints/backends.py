@@ -62,7 +62,7 @@ class _Kept:
             raise UsageError(f"point {point.id} is gone", hint="`rollpoint list` shows those there are")
         return found
 
-    def strain(self, point: RestorePoint, written: Mapping[bytes, int]) -> Sequence[Finding]:
+    def strain(self, point: RestorePoint, written: Mapping[bytes, int], *, rollback: bool = True) -> Sequence[Finding]:
         """Nothing: the contents lie in the store."""
         return ()
 

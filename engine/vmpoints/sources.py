@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,15 +22,17 @@ from engine.replica.catalog import Catalog
 from engine.replica.disk import behind_link
 from engine.replica.layout import Store, remove_tree
 from engine.results import Finding
-from engine.text import human_size, message, printable, shown_path
+from engine.text import message, printable, shown_path
 from engine.vmpoints import copies
 from engine.vmpoints.plans import DISKS
 from engine.vmpoints.sums import of_file
-from engine.vmpoints.volumes import part_of, room_left
+from engine.vmpoints.volumes import part_of
 from engine.vms.inventory import Machine
 from engine.vms.places import FILE, DiskState, allocated, within
 from engine.vms.running import STOPPED
 
+Strain = Callable[[Mapping[bytes, int]], Iterable[Finding]]
+"""What writing so many bytes at these places does to the snapshots there (engine.backend.Backend.strain)."""
 _SPARE = 8 << 20        # bytes that are written beside the data: journal and tables, and the snapshot's own tables
 
 
@@ -78,16 +80,17 @@ def source(store: Store, point: RestorePoint, root: bytes) -> Iterator[Source]:
 
 @contextlib.contextmanager
 def storage_source(point: RestorePoint, machine: Machine, root: bytes,
-                   opening: Callable[[], AbstractContextManager[Opened]]) -> Iterator[Source]:
+                   opening: Callable[[], AbstractContextManager[Opened]], strain: Strain) -> Iterator[Source]:
     """Yield the source that a snapshot of the storage is, opened only where it can hold a file of `machine`: one of a
-    volume that a VM uses as a disk has no files to show. Raises what `opening` does."""
+    volume that a VM uses as a disk has no files to show. `strain` is what its backend says of writing. Raises what
+    `opening` does."""
     with contextlib.ExitStack() as stack:
         places = [part.place for part in point.parts if part.place is not None]
         files = [disk.path for disk in machine.disks if disk.kind == FILE and disk.path and not disk.spec.cdrom]
         opened = None
         if any(within(path, place) for path in files for place in places):
             opened = stack.enter_context(opening())
-        yield _Snapshots(point, root, opened)
+        yield _Snapshots(point, root, opened, strain)
 
 
 _AT_WORK = ("a disk that its VM wrote to while the point was taken is not of one moment in it, unless the point was "
@@ -200,8 +203,8 @@ class _Snapshots:
     """A point of the storage. `opened` shows the files of its volumes, None where none of them can hold any that is
     asked for."""
 
-    def __init__(self, point: RestorePoint, root: bytes, opened: Opened | None) -> None:
-        self._point, self._root, self._opened = point, root, opened
+    def __init__(self, point: RestorePoint, root: bytes, opened: Opened | None, strain: Strain) -> None:
+        self._point, self._root, self._opened, self._strain = point, root, opened, strain
 
     def _found(self, path: bytes) -> bytes | None:
         """Where a file of the point is to be read."""
@@ -249,12 +252,4 @@ class _Snapshots:
         needed = dict.fromkeys((part.place for part in self._point.parts if part.place is not None), 0)
         for path, size in written.items():
             needed[max((place for place in needed if within(path, place)), key=len)] += size
-        for part in self._point.parts:
-            room, size = room_left(part), needed.get(part.place, 0) if part.place is not None else 0
-            size += size // 32 + _SPARE if size else 0
-            if room is not None and size > room:
-                yield Finding(
-                    "blocker", message(f"{part.snapshot} has room for {human_size(room)} more of what changes in "
-                                       f"{part.volume}, and this writes up to {human_size(size)} there: the snapshot "
-                                       "would overflow, and the point be lost"),
-                    f"give it more room first: lvextend -L +{(size - room >> 20) + 1}m {part.snapshot}")
+        yield from self._strain({place: size + size // 32 + _SPARE for place, size in needed.items() if size})

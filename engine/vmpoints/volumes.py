@@ -33,17 +33,6 @@ def part_of(point: RestorePoint, disk: DiskState, root: bytes) -> Part | None:
     return next((part for part in point.parts if wanted & _keys(point.backend, part, root)), None)
 
 
-def room_left(part: Part) -> int | None:
-    """Return how many bytes of its volume may still change before a part is lost; None where nothing is: only thick
-    LVM snapshots overflow. From what lvs said when the points were listed."""
-    if part.facts.get("kind") != "thick" or part.own_bytes is None:
-        return None
-    try:
-        return int(part.own_bytes * (1 - float(part.facts["snap_percent"]) / 100))
-    except (KeyError, ValueError):
-        return None
-
-
 Key = str | tuple[int, int]
 """What tells a volume: its name, and the number of its device where that is there."""
 

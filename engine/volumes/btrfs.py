@@ -82,7 +82,7 @@ class BtrfsBackend:
             found += [os.path.join(live.place or b"", name) for name in inner]
         return [hole for hole in found if hole not in places]
 
-    def strain(self, point: RestorePoint, written: Mapping[bytes, int]) -> Sequence[Finding]:
+    def strain(self, point: RestorePoint, written: Mapping[bytes, int], *, rollback: bool = True) -> Sequence[Finding]:
         """Nothing: a snapshot takes what it needs of the room that the file system says is free."""
         return ()
 

@@ -153,11 +153,11 @@ class LvmBackend:
         with lvmopen.opened(parts, root, job) as opened:
             yield opened
 
-    def strain(self, point: RestorePoint, written: Mapping[bytes, int]) -> Sequence[Finding]:
+    def strain(self, point: RestorePoint, written: Mapping[bytes, int], *, rollback: bool = True) -> Sequence[Finding]:
         """Return how full the thick snapshots and the pools would get by what is put back."""
         if not any(written.values()):
             return ()
-        return tuple(lvmstrain.strain(point, written, lvmlist.listed(), self._config.lvm.size))
+        return tuple(lvmstrain.strain(point, written, lvmlist.listed(), self._config.lvm.size, rollback=rollback))
 
     # --- deleting --------------------------------------------------------------------------------------------------
 

@@ -26,10 +26,11 @@ _NATIVE = "or set the volume itself back (`rollback --way native`), which does n
 _SLACK = 1.25           # how much more room is recommended than is needed
 
 
-def strain(point: RestorePoint, written: Mapping[bytes, int], volumes: Sequence[Lv], percent: int
-           ) -> Iterator[Finding]:
+def strain(point: RestorePoint, written: Mapping[bytes, int], volumes: Sequence[Lv], percent: int, *,
+           rollback: bool = True) -> Iterator[Finding]:
     """Yield what writing so many bytes to the volumes at these places does to the snapshots of a point and to their
-    neighbours; `percent` is the size that a safety point's thick snapshots get. Raises ChangedError when one is gone.
+    neighbours; `percent` is the size that a safety point's thick snapshots get, which only a `rollback` takes. Raises
+    ChangedError when one is gone.
     """
     found = snapshots(volumes)
     for part in point.parts:
@@ -42,8 +43,12 @@ def strain(point: RestorePoint, written: Mapping[bytes, int], volumes: Sequence[
             continue
         keeping = [s for s in found if s.kind == "thick" and s.origin_name == one.origin_name and not s.damaged]
         for other in keeping:
-            yield from _own(other, origin, size) if other.lv.uuid == one.lv.uuid else _neighbour(other, origin, size)
-        yield from _in_pool(origin, volumes, size) if origin.thin else _safety(origin, room(origin, percent), size)
+            own = other.lv.uuid == one.lv.uuid
+            yield from _own(other, origin, size, rollback) if own else _neighbour(other, origin, size)
+        if origin.thin:
+            yield from _in_pool(origin, volumes, size, rollback)
+        elif rollback:
+            yield from _safety(origin, room(origin, percent), size)
 
 
 def _safety(origin: Lv, given: int, size: int) -> Iterator[Finding]:
@@ -69,7 +74,7 @@ def _never_full(size: int, origin: Lv) -> bool:
     return _capacity(size - _CHUNK) >= origin.size
 
 
-def _own(one: Snapshot, origin: Lv, size: int) -> Iterator[Finding]:
+def _own(one: Snapshot, origin: Lv, size: int, rollback: bool) -> Iterator[Finding]:
     """Yield what is to be said of the snapshot that is read from."""
     if _never_full(one.lv.size, origin):
         return
@@ -77,12 +82,13 @@ def _own(one: Snapshot, origin: Lv, size: int) -> Iterator[Finding]:
     text = (f"about {human_size(size)} will be written to {origin.full_name}, and its snapshot {one.lv.full_name}, "
             f"which is read from, keeps the old blocks of that: it has room for {human_size(left)}")
     after = 100.0 * (one.lv.size - left + size) / one.lv.size
+    instead = f"; {_NATIVE}" if rollback else ""
     if size > left:
         yield Finding("blocker", message(f"{text}; it would overflow, and nothing more could be read from it"),
-                      f"{_more(one, origin, size - left)}; {_NATIVE}")
+                      f"{_more(one, origin, size - left)}{instead}")
     elif after >= STEPS[0]:
         yield Finding("warning", message(f"{text}; it would be about {min(after, 100.0):.0f} % full"),
-                      f"{_more(one, origin, size)}; {_NATIVE}")
+                      f"{_more(one, origin, size)}{instead}")
     else:
         yield Finding("info", message(f"{text}; it would be about {after:.0f} % full"))
 
@@ -111,7 +117,7 @@ def _mib(size: int) -> int:
     return -(-size >> 20)
 
 
-def _in_pool(origin: Lv, volumes: Sequence[Lv], size: int) -> Iterator[Finding]:
+def _in_pool(origin: Lv, volumes: Sequence[Lv], size: int, rollback: bool) -> Iterator[Finding]:
     """Yield what is to be said of the pool of a thin volume."""
     pool = pool_of(origin, volumes)
     if pool is None or pool.data_fill is None:
@@ -123,5 +129,5 @@ def _in_pool(origin: Lv, volumes: Sequence[Lv], size: int) -> Iterator[Finding]:
         yield Finding("warning", message(
             f"about {human_size(size)} will be written to {origin.full_name}, and its thin pool {pool.full_name} has "
             f"{human_size(left)} free: where it fills up, writing to all of its volumes fails"),
-            f"`lvextend -L +{_mib(add)}m {pool.full_name}` gives it more; or set the volume itself back "
-            "(`rollback --way native`)")
+            f"`lvextend -L +{_mib(add)}m {pool.full_name}` gives it more"
+            + ("; or set the volume itself back (`rollback --way native`)" if rollback else ""))

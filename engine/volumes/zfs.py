@@ -126,7 +126,7 @@ class ZfsBackend:
                 what = "is another snapshot now" if part.snapshot in now else "is not there any more"
                 raise RollpointError(f"{part.snapshot} {what}", hint="list the points again")
 
-    def strain(self, point: RestorePoint, written: Mapping[bytes, int]) -> Sequence[Finding]:
+    def strain(self, point: RestorePoint, written: Mapping[bytes, int], *, rollback: bool = True) -> Sequence[Finding]:
         """Nothing: a snapshot takes what it needs of the room that the file system says is free."""
         return ()
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,17 +15,20 @@ import pytest
 
 from engine import backends
 from engine.backends import Listing
-from engine.config import Btrfs, Config
+from engine.config import Btrfs, Config, Lvm
 from engine.errors import ChangedError, RefusedError
 from engine.events import Job
-from engine.points import Part, RestorePoint
+from engine.points import RestorePoint
 from engine.results import SnapshotRequest
 from engine.service import Engine
-from engine.vmpoints import sources
 from engine.vms.coverage import FILE_SYSTEM, NONE_ASKED
+from engine.volumes.btrfs import BtrfsBackend
+from engine.volumes.lvm import LvmBackend
 from tests.engine.harness import CHECKOUT
 from tests.engine.loops import Loops
 from tests.engine.test_vm_restore import WEB, Host
+from tests.unit.lvm_case import label
+from tests.unit.lvm_tools import GIB, MIB, Row, Tools, row, thick
 from tests.vm_trees import config, image
 
 pytestmark = pytest.mark.root
@@ -169,24 +173,32 @@ def test_storage_is_asked_once_and_its_failure_is_said(host: Snapshots, monkeypa
     assert Engine(Config(store=str(host.store), root=str(host.root))).vms_held(inventory) is None
 
 
-def test_a_thick_snapshot_is_not_overflowed(host: Snapshots, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The point says what room it has left, as LVM does; what is written to its volume goes there too."""
-    listed = host.snapshot()
+@pytest.mark.parametrize(("size", "fill", "more", "level", "says"), [
+    (64, "1.00", (), "info", "my-vg/snap, which is read from"),
+    (64, "90.00", (), "blocker", "it would overflow"),
+    (4116, "99.00", (), "", "room for every block of its origin"),
+    (64, "1.00", (thick("other", "repo", fill="50.00", size=12 * MIB),), "warning", "my-vg/other may overflow too")])
+def test_a_thick_snapshot_is_not_overflowed(host: Snapshots, monkeypatch: pytest.MonkeyPatch, size: int, fill: str,
+                                            more: tuple[Row, ...], level: str, says: str) -> None:
+    """What LVM says of it now counts, and not what it said when the points were listed; others of the volume too."""
+    listed, config_ = host.snapshot(), host.config
     host.spoil("a.img")
-    need = (host.disks / "a.img").stat().st_blocks * 512
     monkeypatch.setattr("engine.vmpoints.copies.shares_into", lambda *_: False)
+    monkeypatch.setattr(LvmBackend, "open", lambda _, __, job: BtrfsBackend(config_).open(listed, job))
+    tools = Tools(Path(tempfile.mkdtemp(dir=host.place)))
+    monkeypatch.setenv("PATH", f"{tools.place}:{os.environ['PATH']}")
+    origin = row("repo", "owi-aos---", role="public,origin,thickorigin", minor=0, size=4 * GIB)
 
-    def plan(percent: float, place: bytes | None = b"") -> list[str]:
-        part = Part("vg/repo", "vg/snap", place, own_bytes=64 << 20,
-                    facts={"kind": "thick", "snap_percent": f"{percent}"})
-        beside = Part("vg/other", "vg/osnap", b"other", own_bytes=1 << 20,
-                      facts={"kind": "thick", "snap_percent": "99"})
-        point = replace(listed, parts=(part, beside))
-        engine = host.engine()
-        machine = engine.vms(Job()).machine("web")
-        with sources.storage_source(point, machine, bytes(host.root), lambda: engine.storage.opened(listed)) as place_:
-            return [f.text for f in place_.findings({machine.disks[0].path: need}) if f.level == "blocker"]
+    def report(percent: str, *others: Row) -> None:
+        tools.report(origin, thick("snap", "repo", size=size * MIB, fill=percent, tags=label("snap", "repo", b"")),
+                     *others)
 
-    assert plan(10) == []
-    (said,) = plan(90)
-    assert "vg/snap has room for 6.4 MiB more" in said and "would overflow" in said
+    report("0.01")
+    (point,) = LvmBackend(Config(lvm=Lvm(("my-vg/repo",)))).points()
+    report(fill, *more)
+    plan = host.engine().vm_plan_disks(point, "web", Job())
+    found = [f for f in plan.findings if "will be written" in f.text]
+    assert plan.blocked == (level == "blocker") and bool(found) == bool(level)
+    assert not level or any(f.level == level and says in f.text for f in found), found
+    assert not any("safety point" in f.text or "--way native" in f.hint for f in found)
+    assert level != "blocker" or all("`lvextend -L +" in f.hint for f in found)

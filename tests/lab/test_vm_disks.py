@@ -168,7 +168,7 @@ def _what_would_overflow_a_snapshot(host: Host) -> None:
     spoiled = host.sums()
     words = ("vms", "restore", "web", "--from", "lvm:vg/small", "--disks", "--yes")
     said = host.rollpoint(*words, code=5).err.decode()
-    advice = re.search(r"lvextend -L \+\d+m \S+", said)
+    advice = re.search(r"lvextend -L \+\d+m [^\s`]+", said)
     assert advice and advice[0].endswith("vg/small") and "would overflow" in said and host.sums() == spoiled
     host.machine.sh(advice[0])
     host.rollpoint(*words)

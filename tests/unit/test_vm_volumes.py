@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.points import Part, RestorePoint
-from engine.vmpoints.volumes import Volumes, part_of, room_left
+from engine.vmpoints.volumes import Volumes, part_of
 from engine.vms.coverage import FILE_SYSTEM, NONE, NONE_ASKED, WHOLE, Share, in_doubt
 from engine.vms.coverage import Part as Held
 from engine.vms.diskspec import disk
@@ -94,11 +94,3 @@ def test_what_no_point_holds_is_in_doubt_where_not_all_could_be_asked() -> None:
         "on a device, and not all points could be asked")
     held = Held("xvda", b"x", 1, "r", True)
     assert in_doubt(held) is held
-
-
-@pytest.mark.parametrize(("facts", "own", "room"), [
-    ({"kind": "thick", "snap_percent": "25.00"}, 1000, 750), ({"kind": "thick", "snap_percent": "100"}, 1000, 0),
-    ({"kind": "thick"}, 1000, None), ({"kind": "thick", "snap_percent": "-"}, 1000, None),
-    ({"kind": "thin", "snap_percent": "25.00"}, None, None), ({}, 1000, None)])
-def test_only_thick_snapshots_overflow(facts: dict[str, str], own: int | None, room: int | None) -> None:
-    assert room_left(Part("vg/a", "vg/s", b"", own_bytes=own, facts=facts)) == room
