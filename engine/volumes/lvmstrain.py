@@ -33,6 +33,7 @@ def strain(point: RestorePoint, written: Mapping[bytes, int], volumes: Sequence[
     ChangedError when one is gone.
     """
     found = snapshots(volumes)
+    pools: dict[str, tuple[Lv, list[Lv], int]] = {}     # by uuid: each pool, the volumes in it, what all of them take
     for part in point.parts:
         size = written.get(part.place, 0) if part.place is not None else 0
         if not size:
@@ -45,10 +46,14 @@ def strain(point: RestorePoint, written: Mapping[bytes, int], volumes: Sequence[
         for other in keeping:
             own = other.lv.uuid == one.lv.uuid
             yield from _own(other, origin, size, rollback) if own else _neighbour(other, origin, size)
-        if origin.thin:
-            yield from _in_pool(origin, volumes, size, rollback)
-        elif rollback:
+        pool = pool_of(origin, volumes) if origin.thin else None
+        if pool is not None:
+            _, others, before = pools.get(pool.uuid, (pool, [], 0))
+            pools[pool.uuid] = pool, [*others, origin], before + size
+        elif rollback and not origin.thin:
             yield from _safety(origin, room(origin, percent), size)
+    for pool, origins, size in pools.values():
+        yield from _in_pool(pool, origins, size, rollback)
 
 
 def _safety(origin: Lv, given: int, size: int) -> Iterator[Finding]:
@@ -117,17 +122,17 @@ def _mib(size: int) -> int:
     return -(-size >> 20)
 
 
-def _in_pool(origin: Lv, volumes: Sequence[Lv], size: int, rollback: bool) -> Iterator[Finding]:
-    """Yield what is to be said of the pool of a thin volume."""
-    pool = pool_of(origin, volumes)
-    if pool is None or pool.data_fill is None:
+def _in_pool(pool: Lv, origins: Sequence[Lv], size: int, rollback: bool) -> Iterator[Finding]:
+    """Yield what is to be said of the pool of thin volumes, to which so much is written together."""
+    if pool.data_fill is None:
         return
     left = int(pool.size * (100.0 - pool.data_fill) / 100)
     after = pool.data_fill + 100.0 * size / pool.size if pool.size else 100.0
     if after >= STEPS[1]:
         add = whole(int(max(size - left, size) * _SLACK), pool.extent)
         yield Finding("warning", message(
-            f"about {human_size(size)} will be written to {origin.full_name}, and its thin pool {pool.full_name} has "
-            f"{human_size(left)} free: where it fills up, writing to all of its volumes fails"),
+            f"about {human_size(size)} will be written to {', '.join(lv.full_name for lv in origins)}, and "
+            f"{'its' if len(origins) == 1 else 'their'} thin pool {pool.full_name} has {human_size(left)} free: where "
+            "it fills up, writing to all of its volumes fails"),
             f"`lvextend -L +{_mib(add)}m {pool.full_name}` gives it more"
             + ("; or set the volume itself back (`rollback --way native`)" if rollback else ""))

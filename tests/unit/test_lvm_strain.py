@@ -94,6 +94,18 @@ def test_a_thin_volume_takes_of_its_pool(tools: Tools) -> None:
     assert "`lvextend -L +500m my-vg/pool`" in found.hint
 
 
+def test_what_the_volumes_of_a_pool_take_is_told_together(tools: Tools) -> None:
+    """Each of them alone would have room."""
+    more = row("srv", "Vwi-aotz--", role="public,origin,thinorigin", pool="pool", minor=2)
+    tools.report(HOME, more, pool(fill="50.00"), thin("home-rp-1", "home", tags=label("home-rp-1", "home", b"home")),
+                 thin("srv-rp-1", "srv", tags=label("srv-rp-1", "srv", b"srv")))
+    assert strained(backend(), {b"home": 200 * MIB, b"srv": 0}) == []
+    [found] = strained(backend(), {b"home": 200 * MIB, b"srv": 200 * MIB})
+    assert found.level == "warning" and found.text.startswith(
+        "about 400 MiB will be written to my-vg/home, my-vg/srv, and their thin pool my-vg/pool has 512 MiB free")
+    assert "`lvextend -L +500m my-vg/pool`" in found.hint
+
+
 def test_a_thick_snapshot_of_a_thin_volume_fills_as_well(tools: Tools) -> None:
     tools.report(HOME, pool(), thin("home-rp-1", "home", tags=label("home-rp-1", "home", b"home")),
                  thick("by-hand", "home", fill="90.00"))
