@@ -84,6 +84,9 @@ def plan(point: RestorePoint, others: Sequence[RestorePoint], boot: str, *, live
         goes.append(f"all that was written to {step.part.volume} since {point.created:%Y-%m-%d %H:%M:%S} UTC")
         findings += _step_findings(step, {part.volume for part in point.parts}, live=live)
     findings += _system_findings(point, boot)
+    if point.state != "ok":
+        findings.append(Finding("blocker", f"point {point.id} is {point.state}: {point.problems[0]}",
+                                "name all of its data sets in `zfs.datasets`, or choose another point"))
     findings += _torn(point, found, others)
     shown = tuple(printable(shlex.join(argv)) for argv in commands(found))
     return NativePlan(point, tuple(goes), _WHEN, tuple(findings), shown, token(found))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from engine.errors import RollpointError, ToolError
@@ -21,13 +21,15 @@ FILESYSTEM, VOLUME, SNAPSHOT, BOOKMARK = "filesystem", "volume", "snapshot", "bo
 KEYS = ("id", "pool", "tags", "pinned", "reason", "comment")
 """Our user properties, each with the prefix ``rollpoint:``. The comment is the last column: see `rows`."""
 PARTS = "rollpoint:parts"
-"""Another one, asked for by itself where it matters: the names of all data sets of a point, with commas between."""
+"""Another one, asked for by itself where it matters: the names of all data sets of a point, with commas between, or how
+many they are where the names are too long."""
 _FIXED = ("name", "type", "guid", "createtxg", "creation", "used", "referenced", "written", "userrefs", "clones",
           "defer_destroy")
 COLUMNS = ",".join((*_FIXED, *(f"rollpoint:{key}" for key in KEYS)))
 _POOL_COLUMNS = "name,guid,size,allocated,free,capacity,freeing,health,readonly"
 _DATASET = re.compile(r"[A-Za-z][A-Za-z0-9_.: -]*(/[A-Za-z0-9_.: -]+)*")
 _NAME = re.compile(r"[A-Za-z0-9_.: -]+")
+_COUNT = re.compile(r"[0-9]{1,9}")         # names of data sets begin with a letter
 _START = re.compile(r"[^\t\n]+\t(filesystem|volume|snapshot|bookmark)\t\d+\t\d+\t\d+\t")
 
 
@@ -101,10 +103,12 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class Everything:
-    """Data sets by name, and the snapshots of them."""
+    """Data sets by name, and the snapshots of them; `counts` says of how many data sets a point of ours is, by its id,
+    where that is known and their names are not."""
 
     datasets: Mapping[str, Dataset]
     snapshots: tuple[Snapshot, ...]
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 def pools() -> dict[str, Pool]:
@@ -164,13 +168,29 @@ def beside(found: Everything, ids: Callable[[Snapshot], str]) -> Everything:
     "". It is one question more where there are points of ours, two where something is missing. Raises ToolError."""
     first = {id_: one for one in found.snapshots if (id_ := ids(one))}
     said: set[str] = set()
-    for some in batches(one.full_name for one in first.values()):
-        for line in zfs(["get", "-Hp", "-s", "local", "-o", "name,value", PARTS, *some], ok=(0, 1)).splitlines():
-            name, _, value = line.partition("\t")
-            said |= {f"{dataset}@{name.partition('@')[2]}" for dataset in decoded(value).split(",")}
+    counts: dict[str, int] = {}
+    parts = _parts(one.full_name for one in first.values())
+    for id_, one in first.items():
+        text = parts.get(one.full_name, "")
+        if _COUNT.fullmatch(text):
+            counts[id_] = int(text)
+        else:
+            said |= {f"{dataset}@{one.name}" for dataset in text.split(",")}
     more = current(name for name in said - {one.full_name for one in found.snapshots} if destroyable(name))
     kept = tuple(one for one in more.values() if ids(one) in first)
-    return Everything({**found.datasets, **_datasets({one.dataset for one in kept})}, (*found.snapshots, *kept))
+    return Everything({**found.datasets, **_datasets({one.dataset for one in kept})}, (*found.snapshots, *kept), counts)
+
+
+def _parts(names: Iterable[str]) -> dict[str, str]:
+    """Return what the property ``parts`` of these snapshots says, "" where they have none of their own."""
+    found: dict[str, str] = {}
+    for some in batches(names):
+        for line in zfs(["get", "-Hp", "-o", "name,value,source", PARTS, *some], ok=(0, 1)).splitlines():
+            name, _, rest = line.partition("\t")
+            value, _, origin = rest.rpartition("\t")
+            found[name] = decoded(value) if origin == "local" else ""
+        _must_be_gone([name for name in some if name not in found])
+    return found
 
 
 def _datasets(names: Iterable[str]) -> dict[str, Dataset]:

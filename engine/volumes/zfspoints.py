@@ -8,6 +8,7 @@ Snapshots of others are one point where one command took them: same pool, same n
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from engine.points import Part, RestorePoint
@@ -28,12 +29,22 @@ def points(found: Everything, pools: Mapping[str, Pool], places: Mapping[str, by
             own.setdefault(id_, []).append(one)
         else:
             other.setdefault((one.pool, one.name, one.createtxg), []).append(one)
-    listed = [_point(id_, "", some, found.datasets, places) for id_, some in own.items()]
+    listed = [_whole(_point(id_, "", some, found.datasets, places), found.counts.get(id_, 0))
+              for id_, some in own.items()]
     for some in other.values():
         some.sort(key=lambda s: (s.dataset.count("/"), s.dataset))
         owner = owner_of_zfs(some[0].name) or OURS      # ours by its name alone: a copy of one
         listed.append(_point(f"zfs:{some[0].full_name}", owner, some, found.datasets, places))
     return listed
+
+
+def _whole(point: RestorePoint, count: int) -> RestorePoint:
+    """Return a point as damaged where it is of more data sets than are listed."""
+    if len(point.parts) >= count:
+        return point
+    problem = (f"only {len(point.parts)} of its {count} data sets are listed: the others are not named in "
+               "`zfs.datasets`, or their snapshots are gone")
+    return replace(point, state="damaged", problems=(problem, *point.problems))
 
 
 def point_of(one: Snapshot, datasets: Mapping[str, Dataset], pools: Mapping[str, Pool]) -> str:

@@ -16,7 +16,7 @@ from engine.volumes.zfstool import CHANGE_SECONDS, batches, encoded, zfs
 
 FULL_PERCENT = 95.0
 """How full a pool may be: a snapshot keeps from then on that anything which is deleted gives room back."""
-_PARTS_BYTES = 4096         # beyond that they are not noted: a list of some of the data sets then shows those alone
+_PARTS_BYTES = 4096         # beyond that only their number is noted: a point of which some are listed is not whole
 _NAME_BYTES = 255           # zfs(8): the whole name of a snapshot
 
 
@@ -33,8 +33,9 @@ class Taking:
         """Take the snapshots and hold them where the point is to be pinned; all or none. `every_one` are all the data
         sets that are taken. Raises RollpointError, which names what could not be taken back."""
         parts = ",".join(every_one) if len(every_one) > 1 else ""
+        parts = parts if len(parts) <= _PARTS_BYTES else f"{len(every_one)}"
         props = {"id": self.id, "comment": request.comment, "tags": joined(request.tags), "reason": request.reason,
-                 "pinned": PINNED if request.pin else "", "parts": parts if len(parts) <= _PARTS_BYTES else ""}
+                 "pinned": PINNED if request.pin else "", "parts": parts}
         if len(self._wanted) > 1:
             job.warn(f"the data sets lie in {len(self._wanted)} pools ({', '.join(self._wanted)}): each pool's are of "
                      "one moment, but not all of them together")

@@ -317,7 +317,7 @@ def together(tmp_path: Path, value: str, *beside: str) -> str:
     for name, text in (("named", "\n".join([LIST_ROWS[1], of_ours("tank/home", 11)])), ("beside", "\n".join(beside))):
         (tmp_path / name).write_text(text + "\n")
     return f"""case "$*" in
-"get "*) printf '%s\t%s\n' "tank/home@rollpoint-{TOGETHER}" '{value}';;
+"get "*) printf '%s\t%s\tlocal\n' "tank/home@rollpoint-{TOGETHER}" '{value}';;
 *"-t snapshot"*) cat {tmp_path}/beside; [ -s {tmp_path}/beside ] || exit 1;;
 *"-d 0"*) printf 'tank/vm\tvolume\t9\t9\t1700000000\t10\t20\t30\t-\t-\t-{NOTHING}\n';;
 *"-d 1"*) cat {tmp_path}/named;;
@@ -343,6 +343,40 @@ def test_what_a_property_makes_up_is_no_part_of_a_point(fake: Fake, tmp_path: Pa
     [found] = backend("tank/home").points()
     assert [p.volume for p in found.parts] == ["tank/home"]
     assert not [line for line in log.read_text().splitlines() if "-t snapshot" in line and value != "tank/vm"]
+
+
+@pytest.mark.parametrize(("value", "state"), [("2", "damaged"), ("1", "ok"), ("0", "ok"), ("9" * 5000, "ok")])
+def test_a_point_of_more_data_sets_than_are_listed_is_not_whole(fake: Fake, tmp_path: Path, value: str, state: str
+                                                               ) -> None:
+    log = fake(together(tmp_path, value))
+    [found] = backend("tank/home").points()
+    assert (found.id, found.state) == (TOGETHER, state)
+    assert [text.partition(":")[0] for text in found.problems] == (
+        ["only 1 of its 2 data sets are listed"] if state == "damaged" else [])
+    assert len([line for line in log.read_text().splitlines() if line.startswith("zfs ")]) <= 3
+
+
+def test_of_too_many_data_sets_their_number_is_noted(fake: Fake) -> None:
+    names = [f"tank/{'n' * 40}{number}" for number in range(100)]
+    more = [f"{name}\tfilesystem\t{n}\t2\t1700000000\t10\t20\t30\t-\t-\t-{NOTHING}" for n, name in enumerate(names, 9)]
+    log = fake(listing(*more))
+    with pytest.raises(RollpointError, match="is not listed any more"):     # this zfs takes none
+        backend(*names).take(SnapshotRequest(), Job())
+    [taken] = [line for line in log.read_text().splitlines() if line.startswith("zfs snapshot")]
+    assert " rollpoint:parts=100 " in taken
+
+
+def test_a_question_about_parts_that_fails_is_told(fake: Fake, tmp_path: Path) -> None:
+    """Status 1 is also that of a snapshot which is gone meanwhile: that is none."""
+    (tmp_path / "named").write_text("\n".join([LIST_ROWS[1], of_ours("tank/home", 11)]) + "\n")
+    gone = f"cannot open 'tank/home@rollpoint-{TOGETHER}': dataset does not exist"
+    for said in ("pool I/O is suspended", gone):
+        fake(f"""case "$*" in *"-d 1"*) cat {tmp_path}/named;; *) echo "{said}" >&2; exit 1;; esac""")
+        if said is gone:
+            assert len(backend("tank/home").points()) == 1
+        else:
+            with pytest.raises(RollpointError, match=said):
+                backend("tank/home").points()
 
 
 def test_what_others_took_costs_no_question_more(fake: Fake) -> None:
