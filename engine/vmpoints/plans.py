@@ -110,7 +110,7 @@ class DiskPlan:
 
 @dataclass(frozen=True, slots=True)
 class DiskResult:
-    """Disks that were brought back: devices, the places of the ones that were there before, bytes compared, seconds."""
+    """Disks that were brought back: devices, the places of those before, bytes brought back, seconds."""
 
     point: RestorePoint
     devices: tuple[str, ...]

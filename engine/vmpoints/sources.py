@@ -55,7 +55,8 @@ class Source(Protocol):
 
     def fetch(self, path: bytes, dest: bytes, job: Job) -> None:
         """Make the new file `dest` the disk as the point has it, with owner, mode and times, and compare it with what
-        the point says. Holes stay holes. Raises DamageError, OSError."""
+        the point says; a reflink of which it says nothing is the same by itself. Holes stay holes. Raises DamageError,
+        OSError."""
 
     def way(self, disk: DiskState) -> str:
         """Return how a disk that is no file comes back from this point, as a clause; "" where it does not."""
@@ -168,8 +169,7 @@ class _Copies(_InStore):
     def findings(self, written: Mapping[bytes, int]) -> Iterator[Finding]:
         yield from super().findings(written)
         if self._damage:
-            yield Finding("warning", f"{self._damage}; what is brought back is compared with the copies as they are "
-                          "now")
+            yield Finding("warning", f"{self._damage}; what is brought back is what the copies are now")
 
     def held(self, path: bytes) -> Held | None:
         disk = self._disks.get(path)
@@ -189,14 +189,20 @@ class _Copies(_InStore):
     def fetch(self, path: bytes, dest: bytes, job: Job) -> None:
         full = os.path.join(self._root, self._disks[path].copy)
         known = self._sums.get(self._disks[path].copy)
-        made = copies.copy(full, dest, job) or of_file(dest, job, "comparing disks")[0]
-        if known is not None and made != known:
+        made = copies.copy(full, dest, job)
+        if known is not None and (made or of_file(dest, job, "comparing disks")[0]) != known:
             raise DamageError(f"point {self._point.id}: {printable(full)} is not what was copied then: its checksum "
                               "does not fit", hint="use another point; `rollpoint verify --data` says what else is "
                                                    "damaged")
-        if known is None and made != of_file(full, job, "comparing disks")[0]:
+        if known is None and not _same(made, full, job):
             raise DamageError(f"the copy of {shown_path(path)} is not the same as {printable(full)}",
                               hint="the disk it lies on may be failing: look at the kernel's messages")
+
+
+def _same(made: str, source: bytes, job: Job) -> bool:
+    """Whether a file is what was copied from it, which has the checksum `made`: "" is a reflink, the very same blocks,
+    which there is no use in reading."""
+    return not made or made == of_file(source, job, "comparing disks")[0]
 
 
 class _Snapshots:
@@ -231,8 +237,7 @@ class _Snapshots:
         if full is None:
             raise DamageError(f"{shown_path(path)} is not in point {self._point.id} any more", hint="look at the plan "
                               "again")
-        made = copies.copy(full, dest, job) or of_file(dest, job, "comparing disks")[0]
-        if made != of_file(full, job, "comparing disks")[0]:
+        if not _same(copies.copy(full, dest, job), full, job):
             raise DamageError(f"the copy of {shown_path(path)} is not the same as in point {self._point.id}",
                               hint="the disk it lies on may be failing: look at the kernel's messages")
 

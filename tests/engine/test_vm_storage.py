@@ -85,6 +85,15 @@ def test_disks_come_back_from_a_snapshot_bit_by_bit(host: Snapshots) -> None:
     assert not [p for p in host.disks.iterdir() if p.name.startswith(".rollpoint")]
 
 
+def test_what_shares_its_blocks_with_the_snapshot_is_not_read(host: Snapshots, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, point = host.sums(), host.snapshot()
+    host.spoil("a.img")
+    plan = host.engine().vm_plan_disks(point, "web", Job())
+    monkeypatch.setattr("engine.vmpoints.sources.of_file", lambda *_: pytest.fail("it was read"))
+    host.engine().vm_restore_disks(plan, Job())
+    assert [step.way for step in plan.steps] == ["reflink"] and host.sums()["a.img"] == before["a.img"]
+
+
 def test_it_is_refused_while_the_vm_runs_or_may(host: Snapshots) -> None:
     point = host.snapshot()
     host.spoil("a.img")

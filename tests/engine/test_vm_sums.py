@@ -177,6 +177,28 @@ def test_points_without_checksums_stay_what_they_were(host: Host) -> None:
     assert {n: host.sums()[n] for n in ("a.img", "b.img")} == {n: before[n] for n in ("a.img", "b.img")}
 
 
+@pytest.mark.root
+@pytest.mark.parametrize("known", [True, False])
+def test_a_reflink_is_read_only_for_a_checksum_that_is_known(host: Host, monkeypatch: pytest.MonkeyPatch, known: bool
+                                                             ) -> None:
+    """Its blocks are those of the copy: there is nothing to compare them with but the checksum."""
+    point, before = host.take(), host.sums()
+    reflinks = {row["way"] for row in json.loads((place(host, point) / "disks.json").read_text())} == {"reflink"}
+    if not known:
+        without(host, point)
+    host.spoil("a.img", "b.img")
+    read: list[bytes] = []
+
+    def reading(path: bytes, job: Job, doing: str) -> tuple[str, int]:
+        read.append(path)
+        return of_file(path, job, doing)
+
+    monkeypatch.setattr("engine.vmpoints.sources.of_file", reading)
+    host.restore(point)
+    assert {n: host.sums()[n] for n in ("a.img", "b.img")} == {n: before[n] for n in ("a.img", "b.img")}
+    assert len(read) == (2 if reflinks == known else 0), read
+
+
 def without(host: Host, point: RestorePoint) -> None:
     """Make a point what an older Rollpoint would have made."""
     folder = place(host, point)

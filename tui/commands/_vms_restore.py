@@ -98,7 +98,7 @@ def _disks(context: Context, args: Namespace) -> Answer:
     with context.job() as job:
         done = context.engine.vm_restore_disks(plan, job)
     context.out.info(f"{', '.join(done.devices)} of {plan.machine.name} are as in point {point.id}: "
-                     f"{human_size(done.bytes)} compared, {done.seconds:.1f} s. The disks before are:")
+                     f"{human_size(done.bytes)} in {done.seconds:.1f} s. The disks before are:")
     for path in done.aside:
         context.out.info(f"  {shown_path(path)}")
     return Answer({**document, "result": {

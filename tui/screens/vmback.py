@@ -110,7 +110,7 @@ class DisksBackScreen(PlannedDialog[DiskResult, DiskPlan]):
         named = ", ".join(map(plain, result.devices))
         rows: list[Line] = [content((f"{plural(len(result.devices), 'disk')} brought back", "good"),
                                     f" in {result.seconds:.1f} s: {named}."), Content(""),
-                            field("Compared", size(result.bytes), ("  they are as the point has them", "dim"))]
+                            field("Size", size(result.bytes), ("  they are as the point has them", "dim"))]
         rows += [field("Before" if i == 0 else "", spot(path)) for i, path in enumerate(result.aside)]
         if result.aside:
             rows.append(field("", ("the disks that were there before: remove them when all is well", "dim")))
