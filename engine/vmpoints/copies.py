@@ -195,15 +195,14 @@ def sums(store: Store, point: RestorePoint) -> dict[bytes, str]:
 
 def add_sums(store: Store, point: RestorePoint, root: bytes, job: Job) -> None:
     """Make the checksums that a point that is there lacks: of reflinks, whose data nobody has read yet. It reads all of
-    that, which may take long, so it needs no write lock; the point is whole without. Raises DamageError, OSError,
-    CancelledError."""
+    that, which may take long, so it takes no lock: where the point is deleted meanwhile there is nothing more to read,
+    or to write to. The point is whole without. Raises DamageError, OSError, CancelledError."""
     lacking = [disk for disk in disks(store, point) if not disk.sum]
     if not lacking:
         return
-    with store.reading():
-        made = {os.fsdecode(disk.copy): of_file(os.path.join(root, disk.copy), job)[0] for disk in lacking}
-        write_file(os.path.join(documents.home(store, KIND), os.fsencode(point.id), SUMS),
-                   documents.sealed({"format": documents.FORMAT, "sums": made}))
+    made = {os.fsdecode(disk.copy): of_file(os.path.join(root, disk.copy), job)[0] for disk in lacking}
+    write_file(os.path.join(documents.home(store, KIND), os.fsencode(point.id), SUMS),
+               documents.sealed({"format": documents.FORMAT, "sums": made}))
 
 
 # --- taking --------------------------------------------------------------------------------------------------

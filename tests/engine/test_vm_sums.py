@@ -254,6 +254,27 @@ def test_stopped_while_checksums_are_made_the_point_is_there(host: Host) -> None
     assert point.state == "ok" and verified(host, point, data=True).unsummed == (3 if reflinks else 0)
 
 
+@pytest.mark.root
+def test_a_point_may_be_deleted_while_its_checksums_are_made(host: Host) -> None:
+    """Reading for hours keeps nobody from deleting; that the point is gone then is a warning."""
+    asked: list[str] = []
+    gone: list[str] = []
+
+    def listen(progress: Progress) -> None:
+        if progress.phase == "making checksums" and not asked:
+            (point,) = host.engine().vm_disk_points()
+            asked.append(point.id)
+            gone.extend(host.engine().vm_delete([point], Job()).removed)
+
+    job = Job(on_progress=listen)
+    point = host.take(job)
+    assert gone == asked, job.warnings
+    assert gone in ([], [point.id])
+    told = [text for text in job.warnings if "not all of its checksums were made: " in text]
+    assert ["No such file" in text for text in told] == [True] * len(gone)
+    assert [one.id for one in host.engine().vm_disk_points()] == ([] if gone else [point.id])
+
+
 def test_all_points_in_the_store_are_verified_together(plain: Host) -> None:
     engine = plain.engine()
     replica = engine.snapshot(SnapshotRequest(), Job()).point      # takes an inventory point along
