@@ -157,11 +157,13 @@ def _holes(opened: Opened, scope: Scope, root: bytes) -> Iterator[Finding]:
 
 
 def _boots(config: Config, opened: Opened, tree: OpenTree, scope: Scope) -> Iterator[Finding]:
-    """Yield whether the system will boot; a /boot that stays is looked at wherever the root is, and said once."""
+    """Yield whether the system will boot; a /boot that stays is looked at wherever the root is, and said once, at its
+    worst."""
     named = list(_modules(os.path.realpath(os.fsencode(config.root)), tree, scope))
     yield from named
     for finding in storageboot.foresee(config, opened, scope):
-        if not (named and finding.text.endswith(bootcheck.NO_MODULES)):
+        worse = bool(named) and finding.level == "blocker" and named[0].level != "blocker"
+        if worse or not (named and finding.text.endswith(bootcheck.NO_MODULES)):
             yield finding
 
 
