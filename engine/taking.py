@@ -92,24 +92,28 @@ class Taker(VmVerbs):
         recover.recover(store, Job())
         needed = room.missing(store, self.config, job)
         listed = query.points(store)
+        # Nobody has counted the inodes that a point would give back: where they lack, none is given up.
         victims = retention.room(listed, self.config.retention, datetime.now(UTC), needed.bytes,
-                                 protected=rollback.protected(store)) if listed else []
+                                 protected=rollback.protected(store)) if listed and needed.inodes <= 0 else []
         result = self._remove(store, victims, job) if victims else PruneResult((), (), 0)
-        if not result.removed or room.missing(store, self.config, job):
-            raise self._no_room(store, error, needed) from error
+        if result.removed:
+            needed = room.missing(store, self.config, job)
+        if not result.removed or needed:
+            raise self._no_room(store, error, needed, result.removed) from error
         return result
 
     @staticmethod
-    def _no_room(store: Store, error: Exception, needed: Missing) -> RollpointError:
-        """Return the error for a store that could not take a point; it is as it was."""
+    def _no_room(store: Store, error: Exception, needed: Missing, removed: Sequence[str] = ()) -> RollpointError:
+        """Return the error for a store that could not take a point; it is as it was, but for points removed for it."""
         where = printable(store.path)
+        left = f"removed for it: {', '.join(removed)}" if removed else "the store is as it was"
         if needed.bytes > 0:
             return NoRoomError(f"no room left in {where}: {human_size(needed.bytes)} more are needed",
                                missing=needed.bytes,
-                               hint="the store is as it was; free room, delete points, or exclude more")
+                               hint=f"{left}; free room, delete points, or exclude more")
         if needed.inodes > 0:
             return NoRoomError(f"no room left in {where}: its file system has too few inodes, about {needed.inodes:,} "
-                               "more are needed", hint="the store is as it was; remove files there, exclude "
+                               "more are needed", hint=f"{left}; remove files there, exclude "
                                "directories of many small ones, or use a file system made with more inodes")
         # There is room: something is larger than the file system lets it be, or a quota is full.
         return RollpointError(f"the store's file system refuses what the point needs: {error}",
