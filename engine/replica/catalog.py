@@ -98,6 +98,7 @@ class Catalog:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self.db = database
+        self._path = str(database.execute("PRAGMA database_list").fetchone()[2])   # a broken one would not say
 
     # --- opening -------------------------------------------------------------------------------------------------
 
@@ -159,17 +160,14 @@ class Catalog:
             if self.db.in_transaction:      # SQLite may have ended it itself (sqlite.org, "Response To Errors")
                 self.db.execute("ROLLBACK")
             if isinstance(error, sqlite3.Error) and self._no_inode(error):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path()) from error
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path) from error
             raise
         self.db.execute("COMMIT")
 
-    def _path(self) -> str:
-        return str(self.db.execute("PRAGMA database_list").fetchone()[2])
-
     def _no_inode(self, error: sqlite3.Error) -> bool:
-        if error.sqlite_errorcode != sqlite3.SQLITE_CANTOPEN:
+        if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_CANTOPEN:    # Python's own errors have none
             return False
-        free = os.statvfs(os.path.dirname(self._path()))
+        free = os.statvfs(os.path.dirname(self._path))
         return bool(free.f_files) and not free.f_favail
 
     # --- meta and points -----------------------------------------------------------------------------------------
