@@ -37,7 +37,7 @@ unset CDPATH ENV
 umask 077
 TAB=$(printf '\t')
 LARGE=65536                     # files of this size on are made with holes where they are empty
-TEMP='' SCRATCH='' DIR='' SECONDS_ONLY='' SOME_LEFT_OUT=''
+TEMP='' SCRATCH='' DIR='' PART='' SECONDS_ONLY='' SOME_LEFT_OUT=''
 
 say() { printf '%s\n' "$*"; }
 warn() { SOME_LEFT_OUT=yes; printf 'restore.sh: warning: %s\n' "$*" >&2; }
@@ -56,6 +56,7 @@ cleanup() {
     status=$?
     trap - EXIT
     [ -z "$TEMP" ] || rm -rf -- "$TEMP"
+    [ -z "$PART" ] || rm -f -- "$PART"
     if [ -n "$SCRATCH" ] && [ -d "$SCRATCH" ]; then
         chmod -R u+rwx "$SCRATCH" 2>/dev/null
         rm -rf -- "$SCRATCH"
@@ -1052,17 +1053,26 @@ write_file() {
         said=$(sha256sum <"$source") || die "$source cannot be read"
         [ "${said%% *}" = "$SUM" ] || die "the content of $2 is damaged: the checksum of $source does not fit"
     fi
-    (set -C; cat "$source" >"$target") || die "$3 cannot be written"
+    # Under its own name it is whole, and its owner's: a vm.cfg may hold passwords.
+    part=$target.part.$$ fault=''
+    (set -C; : >"$part") || die "$3 cannot be written"
+    PART=$part
+    cat "$source" >"$part" || die "$3 cannot be written"
     if have sha256sum; then
-        said=$(sha256sum <"$target")
-        [ "${said%% *}" = "$SUM" ] || { rm -f -- "$target"; die "$3 could not be written whole"; }
+        said=$(sha256sum <"$part")
+        [ "${said%% *}" = "$SUM" ] || die "$3 could not be written whole"
     fi
     if [ "$(id -u)" = 0 ]; then
-        chown -- "$OWNER" "$target" || die "$3 is written, but its owner $OWNER cannot be set"
+        chown -- "$OWNER" "$part" || fault="owner $OWNER"
     else
         warn "not root: $3 is yours, and was of $OWNER"
     fi
-    chmod -- "$MODE" "$target" || die "$3 is written, but its mode $MODE cannot be set"
+    [ -n "$fault" ] || chmod -- "$MODE" "$part" || fault="mode $MODE"
+    if ! ln -- "$part" "$target" 2>/dev/null; then      # FAT has no hard links
+        [ ! -e "$target" ] && [ ! -L "$target" ] || die "$3 is there already: name a new file"
+        mv -- "$part" "$target" || die "$3 cannot be written"
+    fi
+    [ -z "$fault" ] || die "$3 is written, but its $fault cannot be set"
     say "done: $3 is $2 of inventory point $POINT"
     [ -z "$SOME_LEFT_OUT" ] || exit 3
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -16,7 +17,7 @@ from engine.events import Job
 from engine.points import RestorePoint
 from engine.results import SnapshotRequest
 from engine.service import Engine
-from tests.conftest import cannot_run
+from tests.conftest import cannot_run, loop_ext4
 from tests.engine.shell import SCRIPT, SHELLS, run_script, script_copy, toolbox
 from tests.engine.test_fidelity_user import NOBODY
 from tests.oracle import must_equal, record
@@ -80,8 +81,8 @@ def dash(tmp_path: Path) -> str:
 
 
 def few(box: str) -> str:
-    kept = {"sh", "awk", "sed", "head", "tail", "tr", "cat", "rm", "dirname", "chmod", "chown", "id", "mktemp",
-            "sha256sum"}
+    kept = {"sh", "awk", "sed", "head", "tail", "tr", "cat", "rm", "dirname", "chmod", "chown", "id", "ln",
+            "mktemp", "mv", "sha256sum"}
     for name in set(os.listdir(box)) - kept:
         os.unlink(os.path.join(box, name))
     return box
@@ -157,6 +158,34 @@ def test_nothing_is_replaced_or_written_where_it_must_not_be(server: Server, das
     assert not (tmp_path / "out").exists()
     assert run_script(dash, str(server.store), "vms", "latest", "web").returncode == 2
     assert run_script(dash, str(server.store), "vms", "a", "b", "c", "d").returncode == 2
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_a_full_disk_leaves_nothing_in_the_way(server: Server, tools: str, checked: bool) -> None:
+    """Neither part of the file nor its name, so that the same words will do once there is room."""
+    if not checked:
+        os.unlink(os.path.join(tools, "sha256sum"))
+    with loop_ext4(1 << 20, "-O ^has_journal -b 1024") as where:
+        full, target = Path(where) / "full", Path(where) / "vm.cfg"
+        with full.open("wb", buffering=0) as file:
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(1024))
+            os.fsync(file.fileno())
+        server.said(tools, "vms", server.first.id, "web", str(target), status=1)
+        assert os.listdir(where) == ["full"]
+        full.unlink()
+        server.said(tools, "vms", server.first.id, "web", str(target))
+        assert target.read_bytes() == server.before and os.listdir(where) == ["vm.cfg"]
+        assert target.stat().st_nlink == 1
+
+
+def test_a_file_system_without_hard_links_will_do(server: Server, tools: str, tmp_path: Path) -> None:
+    os.unlink(os.path.join(tools, "ln"))
+    (tmp_path / "out").mkdir()
+    server.said(tools, "vms", server.first.id, "web", str(tmp_path / "out/vm.cfg"))
+    assert os.listdir(tmp_path / "out") == ["vm.cfg"]
+    assert (tmp_path / "out/vm.cfg").read_bytes() == server.before
 
 
 def test_names_that_several_vms_have_are_refused(server: Server, dash: str, tmp_path: Path) -> None:
