@@ -106,8 +106,8 @@ class BtrfsBackend:
             findings.append(Finding("info", f"compressed files that nobody else shares hold {human_size(held.packed)} "
                                     "of content: what they take on the disk is freed too, and not counted"))
         if not held.whole:
-            findings.append(Finding("info", "not all files were looked at, that would take too long; `btrfs quota "
-                                    "enable` lets the kernel count"))
+            findings.append(Finding("info", "not all files were looked at: that would take too long, or some "
+                                    "cannot be read; `btrfs quota enable` lets the kernel count"))
         return Losses(held.bytes if held.bytes or held.whole else None, tuple(findings), True)
 
     def levels(self) -> list[Level]:

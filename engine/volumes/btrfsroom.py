@@ -56,34 +56,45 @@ def _said(*names: str) -> str | None:
         return None
 
 
+class _Late(Exception):
+    """The time for looking at files is over."""
+
+
 def alone(directories: Sequence[bytes], seconds: float) -> Alone:
-    """Return what the files below some directories (read-only snapshots) share with nothing else. Raises OSError."""
+    """Return what the files below some directories (read-only snapshots) share with nothing else. What cannot be read
+    is not counted, as what there was no time for."""
     until = time.monotonic() + seconds
     found: list[tuple[int, int]] = []
     packed, whole = 0, True
     for directory in directories:
         seen: set[int] = set()
-        for full, inode in _files(directory):
-            if time.monotonic() > until:
-                whole = False
-                break
-            if inode in seen:
-                continue
-            seen.add(inode)
-            for start, length, flags in _extents(full):
-                if flags & _ENCODED:
-                    packed += 0 if flags & _SHARED else length
-                elif not flags & (_SHARED | _NO_DATA):
-                    found.append((start, start + length))
+        try:
+            for full, inode in _files(directory, until):
+                if inode in seen:
+                    continue
+                seen.add(inode)
+                for start, length, flags in _extents(full, until):
+                    if flags & _ENCODED:
+                        packed += 0 if flags & _SHARED else length
+                    elif not flags & (_SHARED | _NO_DATA):
+                        found.append((start, start + length))
+        except (OSError, _Late):
+            whole = False
     return Alone(_covered(found), packed, whole)
 
 
-def _files(directory: bytes) -> Iterator[tuple[bytes, int]]:
-    """Yield the path and the inode of each regular file that takes room."""
+def _in_time(until: float) -> None:
+    if time.monotonic() > until:
+        raise _Late
+
+
+def _files(directory: bytes, until: float) -> Iterator[tuple[bytes, int]]:
+    """Yield the path and the inode of each regular file that takes room. Raises OSError, _Late."""
     waiting = [directory]
     while waiting:
         with os.scandir(waiting.pop()) as listing:
             for item in listing:
+                _in_time(until)
                 info = item.stat(follow_symlinks=False)
                 if stat.S_ISDIR(info.st_mode):
                     waiting.append(item.path)
@@ -91,12 +102,13 @@ def _files(directory: bytes) -> Iterator[tuple[bytes, int]]:
                     yield item.path, info.st_ino
 
 
-def _extents(full: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield (place on the disk, length, flags) of the extents of a file."""
+def _extents(full: bytes, until: float) -> Iterator[tuple[int, int, int]]:
+    """Yield (place on the disk, length, flags) of the extents of a file. Raises OSError, _Late."""
     fd = os.open(full, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOATIME)
     try:
         position = 0
         while True:
+            _in_time(until)
             buffer = bytearray(_HEAD.size + _COUNT * _EXTENT.size)
             _HEAD.pack_into(buffer, 0, position, _END - position, 0, 0, _COUNT, 0)
             fcntl.ioctl(fd, _FIEMAP, buffer)
