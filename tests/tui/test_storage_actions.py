@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from engine.backends import Listing
-from engine.errors import RollpointError
+from engine.errors import RefusedError, RollpointError, UsageError
 from engine.points import RestorePoint
 from tests.tui.conftest import AppPilot, make_app, point_of, press, screen_text, settle, until
 from tests.tui.fake_engine import FakeEngine
@@ -22,6 +24,7 @@ from tui.screens.delete import DeleteScreen
 from tui.screens.filediff import FileDiffScreen
 from tui.screens.fileview import FileScreen
 from tui.screens.history import HistoryScreen
+from tui.screens.message import MessageScreen
 from tui.screens.points import PointsScreen
 from tui.screens.take import TakeScreen
 
@@ -112,6 +115,49 @@ async def test_browse_steps_through_the_points_of_the_same_volume() -> None:
         assert "This is the newest point." in screen_text(pilot) and browsed(pilot)[0] is first
         await press(pilot, "left_square_bracket", "left_square_bracket")
         assert browsed(pilot)[0] == sanoid and "This is the oldest point." in screen_text(pilot)
+
+
+async def test_a_step_to_a_snapshot_that_cannot_be_read_goes_back_to_the_one_that_is_shown() -> None:
+    engine = with_storage()
+    first, sanoid = engine.storage[:2]
+    async with make_app(engine).run_test(size=(120, 30)) as pilot:
+        await to(pilot, "sanoid")
+        await press(pilot, "b", "space")
+        shown = pilot.app.screen
+        assert isinstance(shown, BrowseScreen)
+        marked, place = list(shown.marked), screen_text(pilot).splitlines()[1]
+        assert marked
+        engine.fail["listdir"] = UsageError("there is no directory /home in it")
+        engine.fail["live_listing"] = RefusedError("there is no directory /home")
+        await press(pilot, "right_square_bracket")
+        assert isinstance(pilot.app.screen, MessageScreen)
+        engine.fail.clear()
+        await press(pilot, "escape")
+        assert browsed(pilot) == (sanoid, b"home") and screen_text(pilot).splitlines()[1] == place
+        assert list(shown.marked) == marked, "they are of the point that is still shown"
+        await press(pilot, "right_square_bracket")
+        assert browsed(pilot) == (first, b"home") and not shown.marked
+
+
+async def test_an_answer_about_a_snapshot_that_was_stepped_over_is_not_taken_for_the_next_one(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = with_storage()
+    engine.storage = tuple(many(3))
+    async with make_app(engine).run_test(size=(120, 30)) as pilot:
+        pilot.app.push_screen(BrowseScreen(engine.storage[0], b"home"))
+        await settle(pilot)
+        shown = pilot.app.screen
+        assert isinstance(shown, BrowseScreen)
+        depth = len(pilot.app.screen_stack)
+        asked: list[tuple[Callable[[], Any], Callable[[Any], None], Callable[[BaseException], None]]] = []
+        monkeypatch.setattr(shown, "ask", lambda _group, *question: asked.append(question))
+        await press(pilot, "left_square_bracket", "left_square_bracket", "space")
+        assert len(asked) == 2 and shown.point.id == engine.storage[2].id
+        asked[0][1](asked[0][0]())
+        asked[0][2](UsageError("there is no such directory"))
+        assert not shown.marked and len(pilot.app.screen_stack) == depth, "the space is for the second one"
+        asked[1][1](asked[1][0]())
+        assert shown.marked and shown.point.id == engine.storage[2].id
 
 
 async def test_a_point_without_files_says_so_in_browse() -> None:

@@ -78,7 +78,7 @@ class BrowseScreen(BrowseActions):
 
     def __init__(self, point: RestorePoint, path: bytes = b"", name: bytes | None = None) -> None:
         super().__init__()
-        self.point = point
+        self.point = self._read = point     # `_read` is the one that the listing of a snapshot is of
         self.plain = of_storage(point)
         if self.plain and name is None:
             path = path or start_of(point)
@@ -138,30 +138,42 @@ class BrowseScreen(BrowseActions):
         if self.listing is not None:
             self.query_one("#status", StatusLine).show([(f"Reading {path(inside)} ...", "dim")])
         self.ask("listing", lambda: load_plain(engine, point, known, inside, view) if self.plain else
-                 load(engine, point.backend, inside, view), self._loaded, self._load_failed)
+                 load(engine, point.backend, inside, view), lambda loaded: self._loaded(loaded, point),
+                 lambda error: self._load_failed(error, inside, point))
 
     def _fresh(self, inside: bytes) -> View:
         """The view of a directory that is opened or read again."""
         same = self.listing is not None and inside == self.listing.path
         return replace(self.view, words=self.view.words if same else "", keep=self._below.get(inside))
 
-    def _load_failed(self, error: BaseException) -> None:
+    def _replaced(self, inside: bytes, point: RestorePoint) -> bool:
+        """Whether meanwhile another directory was asked for, or that of another snapshot."""
+        return inside != self._wanted or (self.plain and point.id != self.point.id)
+
+    def _load_failed(self, error: BaseException, inside: bytes, point: RestorePoint) -> None:
+        if self._replaced(inside, point):
+            return
         self._wanted = self.listing.path if self.listing is not None else self._start
         self._reading = False
         self._later.clear()         # it was meant for a directory that cannot be shown
         if self.listing is None:
             self._instead([*error_lines(error), Content(""), content(("Press u to look again.", "dim"))])
         else:
+            if self.plain:
+                self.point = self._read     # the rows are still those of this one
+                self._show_place(self._wanted)
             self.say_tally()
             self.rollpoint.report(error)
 
-    def _loaded(self, loaded: Loaded) -> None:
-        if loaded.listing.path != self._wanted:
-            return          # meanwhile another directory was asked for
+    def _loaded(self, loaded: Loaded, point: RestorePoint) -> None:
+        if self._replaced(loaded.listing.path, point):
+            return
         self._reading = False
+        if point.id != self._read.id and self.plain:
+            self.marked.clear()         # those were of the point that is left
         moved = self.listing is None or self.listing.path != loaded.listing.path
         self.points = loaded.points or [self.point]
-        self.point = next((p for p in self.points if p.id == self.point.id), self.point)
+        self.point = self._read = next((p for p in self.points if p.id == self.point.id), self.point)
         self.listing = loaded.listing
         if moved:
             self._close_filter()
@@ -355,7 +367,6 @@ class BrowseScreen(BrowseActions):
         at = ids.index(self.point.id) + by if self.point.id in ids else len(ids) - 1
         if 0 <= at < len(ids) and self.plain:
             self.point = self.points[at]
-            self.marked.clear()         # those were of the point that is left
             self._show_place(self._wanted)
             self._go(self._wanted)
         elif 0 <= at < len(ids):
