@@ -133,6 +133,29 @@ async def test_letters_typed_fast_after_the_slash_are_words_of_the_filter() -> N
         assert screen(pilot).view.words == "hosts" and here(pilot) == b"hosts"
 
 
+async def test_a_filter_that_is_opened_while_a_directory_is_read_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch, "load")
+    async with make_app(FakeEngine()).run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        gate.close()
+        await pilot.press("b", "slash", "e")        # the first directory
+        await until(pilot, gate.waiting.is_set, "the directory")
+        gate.open.set()
+        await settle(pilot)
+        await press(pilot, "t", "c")
+        assert screen(pilot).view.words == "etc" and here(pilot) == b"etc" and screen(pilot).view.order == "name"
+        await press(pilot, "enter")
+        gate.close()
+        await pilot.press("enter", "slash", *["backspace"] * 3, "h", "o")      # another one
+        await until(pilot, gate.waiting.is_set, "the directory")
+        gate.open.set()
+        await settle(pilot)
+        await press(pilot, "s", "t", "s")
+        assert screen(pilot).view.words == "hosts" and here(pilot) == b"hosts"
+        await press(pilot, "escape", "backspace", "enter")
+        assert not screen(pilot).view.words and not screen(pilot).query_one("#filter").display
+
+
 async def test_the_list_of_a_view_is_there_for_the_next_key() -> None:
     engine = FakeEngine()
     async with make_app(engine).run_test(size=(80, 24)) as pilot:

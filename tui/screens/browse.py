@@ -171,13 +171,14 @@ class BrowseScreen(BrowseActions):
         self._reading = False
         if point.id != self._read.id and self.plain:
             self.marked.clear()         # those were of the point that is left
-        moved = self.listing is None or self.listing.path != loaded.listing.path
+        moved = self.listing is not None and self.listing.path != loaded.listing.path
         self.points = loaded.points or [self.point]
         self.point = self._read = next((p for p in self.points if p.id == self.point.id), self.point)
         self.listing = loaded.listing
-        if moved:
+        line = self.query_one(FilterLine)
+        if moved and self.focused is not line:      # else it was opened for this directory
             self._close_filter()
-        self.view = replace(self._fresh(loaded.listing.path), words=self.view.words)
+        self.view = replace(self._fresh(loaded.listing.path), words=line.value)
         self._show_place(loaded.listing.path)
         if loaded.arranged.view == self.view:
             self._show(loaded.arranged, self._below.get(loaded.listing.path))
