@@ -15,6 +15,7 @@ from tests.tui.test_browse import browsing, go_to, here, large, screen
 from tui.screens import browse
 from tui.screens.browse import AT_ONCE
 from tui.screens.fileview import FileScreen
+from tui.screens.help import HelpScreen
 from tui.screens.message import MessageScreen
 from tui.screens.vms import VmsScreen
 
@@ -154,6 +155,34 @@ async def test_a_filter_that_is_opened_while_a_directory_is_read_stays(monkeypat
         assert screen(pilot).view.words == "hosts" and here(pilot) == b"hosts"
         await press(pilot, "escape", "backspace", "enter")
         assert not screen(pilot).view.words and not screen(pilot).query_one("#filter").display
+
+
+async def test_nothing_that_was_typed_ahead_is_done_below_another_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch, "load")
+    async with browsing(FakeEngine(), b"") as pilot:
+        await go_to(pilot, b"etc")
+        gate.close()
+        await pilot.press("enter", "w", "question_mark")
+        await until(pilot, gate.waiting.is_set, "the directory")
+        gate.open.set()
+        await settle(pilot)
+        assert isinstance(pilot.app.screen, HelpScreen)
+        await press(pilot, "escape", "down")
+        assert screen(pilot).rows.cursor == 1
+
+
+async def test_a_directory_whose_read_hangs_can_be_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch, "load")
+    async with browsing(FakeEngine(), b"") as pilot:
+        await go_to(pilot, b"etc")
+        gate.close()
+        await pilot.press("enter", "down", "space")
+        await until(pilot, gate.waiting.is_set, "the directory")
+        await pilot.press("backspace")
+        assert not screen(pilot)._wanted and not screen(pilot)._later, "it does not wait for what hangs"
+        gate.open.set()
+        await settle(pilot)
+        assert here(pilot) == b"etc" and not screen(pilot).marked
 
 
 async def test_the_list_of_a_view_is_there_for_the_next_key() -> None:

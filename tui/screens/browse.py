@@ -87,8 +87,7 @@ class BrowseScreen(BrowseActions):
         self.listing: Listing | None = None
         self.marked: dict[bytes, None] = {}
         self._start, self._wanted = path, path
-        # The name that the cursor was on, for each directory.
-        self._below: dict[bytes, bytes] = {} if name is None else {path: name}
+        self._below: dict[bytes, bytes] = {} if name is None else {path: name}     # where the cursor was in each
         self._tally: Tally | None = None
         self._reading = self._arranging = False
         self._later: list[Callable[[], None]] = []      # what was typed before the rows were there
@@ -122,11 +121,18 @@ class BrowseScreen(BrowseActions):
             act()
 
     def _catch_up(self) -> None:
-        """Do what was typed ahead, as far as the rows are there for it."""
+        """Do what was typed ahead, as far as the rows are there for it; nothing below another screen."""
         while self._later and not (self._reading or self._arranging):
             later, self._later = self._later, []
-            later[0]()
-            self._later += later[1:]
+            if self.app.screen is self:
+                later[0]()
+                self._later += later[1:]
+
+    def _off_read(self, act: Callable[[], None]) -> None:
+        """Do something in place of a read, which may never end: what was typed for its rows is forgotten."""
+        if self._reading:
+            self._later.clear()
+        self.in_turn(act, rows=False)
 
     # --- loading -------------------------------------------------------------------------------------------------
 
@@ -328,9 +334,11 @@ class BrowseScreen(BrowseActions):
         else:
             self.action_info()
 
-    @after_rows
     def action_up(self) -> None:
         """Go to the directory above, with the cursor on the one that is left."""
+        self._off_read(self._up)
+
+    def _up(self) -> None:
         if not self._wanted:
             self.say("This is the top.", "dim")
             return
@@ -338,10 +346,9 @@ class BrowseScreen(BrowseActions):
         self._below[above] = name
         self._go(above)
 
-    @after_rows
     def action_reload(self) -> None:
         """Read this directory again."""
-        self._go(self._wanted)
+        self._off_read(lambda: self._go(self._wanted))
 
     # --- other points, other views -------------------------------------------------------------------------------
 
