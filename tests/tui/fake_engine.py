@@ -175,8 +175,6 @@ class FakeEngine(FakeStorage, FakeVms):
 
     def points(self) -> list[RestorePoint]:
         self._enter("points")
-        if not self.state.exists:
-            raise UsageError(f"there is no store at {self.state.path}")
         return list(self.list)
 
     def diff(self, older: RestorePoint, newer: RestorePoint | None, paths: Sequence[bytes] = (),

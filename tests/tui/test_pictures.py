@@ -58,7 +58,8 @@ def walk(*keys: str) -> Callable[[AppPilot], Awaitable[None]]:
     """Go to a screen and wait until nothing moves any more."""
     async def go(pilot: AppPilot) -> None:
         await settle(pilot)
-        await press(pilot, *keys)
+        for key in keys:
+            await press(pilot, key)
         await until(pilot, lambda: getattr(pilot.app.screen, "step", "") != RUN, "the end of the run")
         await settle(pilot)
     return go

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from engine.errors import BusyError, DamageError
+from engine.errors import BusyError, DamageError, UsageError
 from tests.tui.conftest import make_app, point_of, press, screen_text, settle, until
 from tests.tui.fake_engine import FakeEngine
 from tui.screens.message import MessageScreen
@@ -68,6 +68,7 @@ async def test_filter_as_you_type_and_clear() -> None:
 async def test_a_store_on_a_disk_that_is_not_mounted_is_no_invitation_to_make_one() -> None:
     engine = FakeEngine(0)
     engine.state = replace(engine.state, exists=False, unmounted="/backup")
+    engine.fail["points"] = UsageError("there is no store at /backup/store")
     async with make_app(engine).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         assert "There is no store at" in screen_text(pilot) and "take the first one" not in screen_text(pilot)

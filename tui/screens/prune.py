@@ -113,7 +113,9 @@ class PruneScreen(FateWatch):
         else:
             was = rows.source.fates[rows.cursor].point.id if isinstance(rows.source, FateRows) and rows.cursor < len(
                 rows.source) else ""
-            at = next((i for i, fate in enumerate(found) if fate.point.id == was), rows.cursor)
+            at = rows.cursor
+            if not self.on_rules:       # keys act on the point under the cursor: it stays there when others come in
+                at = next((i for i, fate in enumerate(found) if fate.point.id == was), at)
             rows.show(FateRows(found, self.rollpoint.now(), asking=self.asking), at)
 
     @property
