@@ -9,12 +9,11 @@ from engine.events import Job
 from engine.points import RestorePoint
 from engine.results import PruneResult
 from tui.screens.job import FORM
-from tui.screens.typed import TypedDialog
+from tui.screens.typed import InformedDialog
 from tui.storagewords import of_storage, whose
 from tui.text import Line, content, error_lines, field, plural, point_title, safe, size
 from tui.widgets.confirm import ConfirmYes
 from tui.widgets.fields import Fields
-from tui.widgets.keybar import Hint, KeyBar
 from tui.widgets.partrows import part_rows
 
 
@@ -43,7 +42,7 @@ def loss_rows(losses: Losses | None) -> list[Line]:
     return [*rows, field("Frees", least, (size(losses.freed), "strong"), ("  as the storage works it out", "dim"))]
 
 
-class DeleteScreen(TypedDialog[PruneResult]):
+class DeleteScreen(InformedDialog[PruneResult]):
     """The dialog behind `x`."""
 
     HEADING = "Delete a restore point"
@@ -55,7 +54,6 @@ class DeleteScreen(TypedDialog[PruneResult]):
     def __init__(self, point: RestorePoint, others: int) -> None:
         super().__init__()
         self.point, self._others = point, others
-        self._may = True        # whether yes can be typed
 
     def begin_form(self) -> None:
         """Ask the storage what goes with a point of its own; yes can be typed once that is known."""
@@ -63,8 +61,7 @@ class DeleteScreen(TypedDialog[PruneResult]):
         if not of_storage(point):
             super().begin_form()
             return
-        self._may = self.query_one(ConfirmYes).display = False
-        self.query_one("#keys", KeyBar).show(self.hints())
+        self.allow(False)
         self.set_focus(None)
         self.ask("losses", lambda: engine.losses([point]).get(point.backend), self._lost, self._not_known)
 
@@ -79,24 +76,9 @@ class DeleteScreen(TypedDialog[PruneResult]):
         self._ask()
 
     def _ask(self) -> None:
-        self._may = self.query_one(ConfirmYes).display = True
-        self.query_one("#keys", KeyBar).show(self.hints())
+        self.allow(True)
         if self.stage == FORM:
             self.query_one(ConfirmYes).start()
-
-    def hints(self) -> list[Hint]:
-        """The keys of the stage: without yes where it cannot be typed."""
-        found = super().hints()
-        return found if self.stage != FORM or self._may else found[-1:]
-
-    def action_begin(self, typed: str) -> None:
-        """There is nothing to agree to before it is known what goes."""
-        if self._may:
-            super().action_begin(typed)
-
-    def prepare(self) -> bool:
-        """Only what can be agreed to."""
-        return self._may
 
     def told(self) -> list[Line]:
         """Which point that is not of the store, and whose it is."""

@@ -17,13 +17,13 @@ from engine.results import Fate, PruneResult
 from tui.rules import differences, shown_value
 from tui.screens.delete import loss_rows, removal_rows
 from tui.screens.job import FORM, JobDialog
-from tui.screens.typed import TypedDialog
+from tui.screens.typed import InformedDialog
 from tui.storagewords import of_storage
 from tui.text import Line, content, error_lines, plural, size
 from tui.widgets.confirm import ConfirmYes
 from tui.widgets.faterows import FateRows
 from tui.widgets.fields import Fields
-from tui.widgets.keybar import Hint, KeyBar
+from tui.widgets.keybar import Hint
 from tui.widgets.rows import RowList
 
 
@@ -63,7 +63,7 @@ class SaveRulesScreen(JobDialog[str]):
         return [*rows, content("Next: what they remove.")] if self._first else rows
 
 
-class PruneNowScreen(TypedDialog[PruneResult]):
+class PruneNowScreen(InformedDialog[PruneResult]):
     """Removes the points that the saved rules do not keep, of every kind, after `yes`. What goes with those of the
     storage is asked first; `troubles` are the kinds that cannot be asked, of which nothing goes."""
 
@@ -79,7 +79,6 @@ class PruneNowScreen(TypedDialog[PruneResult]):
         self.add_class("-big")
         self._take(fates, troubles)
         self._changed = False       # whether it was asked before, and the points have changed since
-        self._may = True            # whether yes can be typed
 
     def _take(self, fates: Sequence[Fate], troubles: Sequence[Trouble]) -> None:
         self._kept = sum(f.keep for f in fates)
@@ -121,7 +120,7 @@ class PruneNowScreen(TypedDialog[PruneResult]):
         rows.show(FateRows(self._doomed, self.rollpoint.now()))
         rows.focus()
         going, engine = [f.point for f in self._doomed if of_storage(f.point)], self.rollpoint.engine
-        self._allow(not going)
+        self.allow(not going)
         if going:
             self._say_losses([content(("Asking the storage what goes with them ...", "dim"))])
             self.ask("losses", lambda: engine.losses(going), self._lost, self._not_known)
@@ -133,29 +132,11 @@ class PruneNowScreen(TypedDialog[PruneResult]):
         for backend, losses in by_backend.items():
             rows += [content((backend, "strong")), *loss_rows(losses)]
         self._say_losses(rows)
-        self._allow(True)
+        self.allow(True)
 
     def _not_known(self, error: BaseException) -> None:
         self._say_losses([content(("What goes with them cannot be said:", "warn")), *error_lines(error)])
-        self._allow(True)
-
-    def _allow(self, may: bool) -> None:
-        self._may = self.query_one(ConfirmYes).display = may
-        self.query_one("#keys", KeyBar).show(self.hints())
-
-    def hints(self) -> list[Hint]:
-        """The keys of the stage: without yes where it cannot be typed yet."""
-        found = super().hints()
-        return found if self.stage != FORM or self._may else found[-1:]
-
-    def action_begin(self, typed: str) -> None:
-        """There is nothing to agree to before it is known what goes."""
-        if self._may:
-            super().action_begin(typed)
-
-    def prepare(self) -> bool:
-        """Only what can be agreed to."""
-        return self._may
+        self.allow(True)
 
     def on_row_list_chosen(self) -> None:
         """Enter in the list goes to the line to type into."""

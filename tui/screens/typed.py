@@ -14,7 +14,7 @@ from tui.screens.job import FORM, JobDialog
 from tui.text import Line
 from tui.widgets.confirm import ConfirmYes
 from tui.widgets.fields import Fields
-from tui.widgets.keybar import Hint
+from tui.widgets.keybar import Hint, KeyBar
 
 
 class TypedDialog(JobDialog[T]):
@@ -53,3 +53,30 @@ class TypedDialog(JobDialog[T]):
     def _confirmed(self, event: ConfirmYes.Confirmed) -> None:
         event.stop()
         self.start()
+
+
+class InformedDialog(TypedDialog[T]):
+    """One in which yes can be typed only while `allow` says so: what it means may have to be asked for first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._may = True
+
+    def allow(self, may: bool) -> None:
+        """Let yes be typed, or not yet; shows the line for it and the keys accordingly."""
+        self._may = self.query_one(ConfirmYes).display = may
+        self.query_one("#keys", KeyBar).show(self.hints())
+
+    def hints(self) -> list[Hint]:
+        """The keys of the stage: without yes where it cannot be typed."""
+        found = super().hints()
+        return found if self.stage != FORM or self._may else found[-1:]
+
+    def action_begin(self, typed: str) -> None:
+        """There is nothing to agree to before it is known what goes."""
+        if self._may:
+            super().action_begin(typed)
+
+    def prepare(self) -> bool:
+        """Only what can be agreed to."""
+        return self._may
